@@ -1,0 +1,80 @@
+"""What a step is: settings, rules, and a check of one page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import ge, gt, le, lt
+from typing import ClassVar, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.record import Drop, Page
+
+Takes = Literal["record", "html", "text"]
+_KEEP: dict[str, Callable[[float, float], bool]] = {">=": ge, ">": gt, "<=": le, "<": lt}
+
+
+class Rule(NamedTuple):
+    """Keep a page while `value` `keep` the step's setting named `setting`; a setting of None turns the rule off."""
+
+    name: str  # in the ledger: "too_few_words"
+    value: str  # the measured value: "words"
+    keep: Literal[">=", ">", "<=", "<"]
+    setting: str  # the field that holds the limit: "min_words"
+
+    def keeps(self, value: float, limit: float) -> bool:
+        return _KEEP[self.keep](value, limit)
+
+
+class Step(BaseModel):
+    """One idea of curation: its fields are its settings, `check` reads or amends a page.
+
+    A filter lists its `rules` in the order in which they are asked and overrides `measure`. The values that it
+    measures stand in the ledger for kept and dropped pages alike, so `gristmill what-if` can ask the same rules
+    again under other settings. A step that amends the page (text, language) overrides `check`.
+
+    A step keeps no state between pages and opens no file; models and lists are loaded once per process, on first
+    use. Any exception quarantines that one page; `Quarantine` does so under a name of its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str]
+    takes: ClassVar[Takes] = "text"  # what must be on the page before
+    gives: ClassVar[tuple[str, ...]] = ()  # what it adds: "text", "language", or keys of page.notes
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    def measure(self, page: Page) -> Mapping[str, float | None]:
+        """Every value that the rules ask for, None where it cannot be said (its rule then keeps the page)."""
+        return {}
+
+    def check(self, page: Page) -> Drop | None:
+        """Measure the page and ask the rules; None keeps it."""
+        measured = self.measure(page)
+        self.note(page, measured)
+        return self.judge(measured)
+
+    def judge(self, measured: Mapping[str, float | None]) -> Drop | None:
+        """The first rule that does not keep these values, as a Drop."""
+        for rule in self.rules:
+            limit = getattr(self, rule.setting)
+            value = measured.get(rule.value)
+            if limit is not None and value is not None and not rule.keeps(value, limit):
+                return Drop(rule.name, float(value), float(limit))
+        return None
+
+    def note(self, page: Page, measured: Mapping[str, float | None]) -> None:
+        """Put the measured values on the page under the ledger's column names."""
+        for key, value in measured.items():
+            if value is not None:
+                page.values[f"{self.name}.{key}"] = float(value)
+
+    @property
+    def columns(self) -> list[str]:
+        """The ledger's columns for what this step measures."""
+        return [f"{self.name}.{value}" for value in dict.fromkeys(rule.value for rule in self.rules)]
+
+    @property
+    def version(self) -> str:
+        """What besides the settings decides the outcome: a library's version, a list's hash. "" where nothing does."""
+        return ""

@@ -1,0 +1,193 @@
+"""Folder: all-or-nothing files, local or on any fsspec URL."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import fsspec
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import GristmillError
+
+_CHUNK = 1 << 20
+
+
+class Entry(NamedTuple):
+    """What a manifest says of one file."""
+
+    name: str  # relative to the folder, with forward slashes
+    rows: int  # of a Parquet file or JSON lines, else 0
+    bytes: int
+    sha256: str
+
+
+class Folder:
+    """A folder by path or URL (`/data/ds`, `s3://bucket/ds`).
+
+    Writing goes to a local temporary file first. On a local folder that file lies beside the target and is synced
+    and renamed; elsewhere it is uploaded whole, which object stores make visible at once or not at all.
+    """
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        text = str(url)
+        self.is_local = "://" not in text or text.startswith("file://")
+        if self.is_local:
+            self.root = str(Path(text.removeprefix("file://")).absolute())
+            self._fs: Any = None
+        else:
+            self._fs, self.root = fsspec.core.url_to_fs(text)
+        self.url = self.root if self.is_local else text.rstrip("/")
+
+    def __repr__(self) -> str:
+        return f"Folder({self.url!r})"
+
+    def sub(self, name: str) -> Folder:
+        """The folder `name` inside this one."""
+        return Folder(f"{self.url}/{name}")
+
+    def path(self, name: str) -> str:
+        """Where `name` lies, as a path of the local machine or of the remote file system."""
+        return f"{self.root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        return os.path.exists(self.path(name)) if self.is_local else bool(self._fs.exists(self.path(name)))
+
+    def names(self, under: str = "") -> list[str]:
+        """Every file below `under`, relative to this folder, sorted; temporary files left out."""
+        top = self.path(under) if under else self.root
+        if self.is_local:
+            found = [os.path.join(d, f) for d, _, files in os.walk(top) for f in files]
+        else:
+            self._fs.invalidate_cache()
+            found = [str(p) for p in self._fs.find(top)]
+        short = (p[len(self.root) :].lstrip("/") for p in found)
+        return sorted(n for n in short if not n.rpartition("/")[2].startswith("."))
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """The file for reading, seekable."""
+        with open(self.path(name), "rb") if self.is_local else self._fs.open(self.path(name), "rb") as file:
+            yield file
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            return file.read()
+
+    def read_json(self, name: str) -> Any:
+        return orjson.loads(self.read(name))
+
+    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        with self.open(name) as file:
+            return pq.read_table(file, columns=columns)
+
+    def write(self, name: str, fill: Callable[[IO[bytes]], int | None]) -> Entry:
+        """Write one file all or nothing; `fill` writes its bytes and may return its number of rows.
+
+        Raises GristmillError where the disk is full or the folder may not be written; the target is then as before.
+        """
+        try:
+            with self._staging(name) as (file, finish):
+                rows = fill(file) or 0
+                file.flush()
+                os.fsync(file.fileno())
+                size = file.tell()
+                digest = _sha256(file)
+                finish()
+        except OSError as error:
+            raise _write_error(error, self.path(name)) from error
+        return Entry(name, rows, size, digest)
+
+    def write_bytes(self, name: str, data: bytes, rows: int = 0) -> Entry:
+        def fill(file: IO[bytes]) -> int:
+            file.write(data)
+            return rows
+
+        return self.write(name, fill)
+
+    def write_json(self, name: str, value: Any) -> Entry:
+        """Indented JSON with sorted keys and a final newline: the same value gives the same bytes."""
+        options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+        return self.write_bytes(name, orjson.dumps(value, option=options))
+
+    def write_table(self, name: str, table: pa.Table, **settings: Any) -> Entry:
+        """One Parquet file, zstd level 3 unless `settings` (of pyarrow's write_table) say otherwise."""
+
+        def fill(file: IO[bytes]) -> int:
+            pq.write_table(table, file, **{"compression": "zstd", "compression_level": 3, **settings})
+            return int(table.num_rows)
+
+        return self.write(name, fill)
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder with all in it; nothing happens where there is none."""
+        path = self.path(name)
+        if not self.is_local:
+            if self._fs.exists(path):
+                self._fs.rm(path, recursive=True)
+        elif os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    @contextlib.contextmanager
+    def _staging(self, name: str) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
+        """A temporary file open for writing and reading, and the call that puts it in place."""
+        target = self.path(name)
+        folder = os.path.dirname(target) if self.is_local else None
+        if folder:
+            os.makedirs(folder, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(name)}.", suffix=".tmp", dir=folder)
+        os.chmod(temporary, 0o666 & ~_umask())
+        try:
+            with os.fdopen(handle, "w+b") as file:
+                yield file, lambda: self._place(temporary, target)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+    def _place(self, temporary: str, target: str) -> None:
+        if not self.is_local:
+            self._fs.put_file(temporary, target)
+            return
+        os.replace(temporary, target)
+        folder = os.open(os.path.dirname(target), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _sha256(file: IO[bytes]) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _write_error(error: OSError, where: str) -> GristmillError:
+    todo = {
+        errno.ENOSPC: "Free some space and run the same command again; it resumes.",
+        errno.EDQUOT: "Free some of your quota and run the same command again; it resumes.",
+        errno.EACCES: "Choose an output folder that you may write, with --out.",
+        errno.EPERM: "Choose an output folder that you may write, with --out.",
+        errno.EROFS: "Choose an output folder that you may write, with --out.",
+    }.get(error.errno or 0, "Mend that and run the same command again; it resumes.")
+    return GristmillError(f"cannot write: {error.strerror or error}", where=where, todo=todo)
