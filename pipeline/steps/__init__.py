@@ -22,6 +22,7 @@ STEPS = {
     "fineweb_quality": "pipeline.steps.fineweb:FinewebQuality",
     "fix_text": "pipeline.steps.fix_text:FixText",
     "pii": "pipeline.steps.pii:RemovePii",
+    "datatrove": "pipeline.interop.datatrove:DatatroveStep",
 }
 
 __all__ = ["STEPS", "Rule", "Step", "step_class"]

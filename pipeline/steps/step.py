@@ -44,6 +44,11 @@ class Step(BaseModel):
     gives: ClassVar[tuple[str, ...]] = ()  # what it adds: "text", "language", or keys of page.notes
     rules: ClassVar[tuple[Rule, ...]] = ()
 
+    @property
+    def label(self) -> str:
+        """How the ledger calls this step; a step that can stand twice in a recipe says which one it is."""
+        return self.name
+
     def measure(self, page: Page) -> Mapping[str, float | None]:
         """Every value that the rules ask for, None where it cannot be said (its rule then keeps the page)."""
         return {}
@@ -67,12 +72,12 @@ class Step(BaseModel):
         """Put the measured values on the page under the ledger's column names."""
         for key, value in measured.items():
             if value is not None:
-                page.values[f"{self.name}.{key}"] = float(value)
+                page.values[f"{self.label}.{key}"] = float(value)
 
     @property
     def columns(self) -> list[str]:
         """The ledger's columns for what this step measures."""
-        return [f"{self.name}.{value}" for value in dict.fromkeys(rule.value for rule in self.rules)]
+        return [f"{self.label}.{value}" for value in dict.fromkeys(rule.value for rule in self.rules)]
 
     @property
     def version(self) -> str:

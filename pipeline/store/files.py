@@ -31,6 +31,21 @@ class Entry(NamedTuple):
     sha256: str
 
 
+class Draft:
+    """A file in the making: write to `file`, then `commit`."""
+
+    def __init__(self, name: str, file: IO[bytes], place: Callable[[], None]) -> None:
+        self.name, self.file, self._place = name, file, place
+
+    def commit(self, rows: int = 0) -> Entry:
+        """Sync the file, put it in place, and say what it is."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        entry = Entry(self.name, rows, self.file.tell(), _sha256(self.file))
+        self._place()
+        return entry
+
+
 class Folder:
     """A folder by path or URL (`/data/ds`, `s3://bucket/ds`).
 
@@ -90,22 +105,32 @@ class Folder:
         with self.open(name) as file:
             return pq.read_table(file, columns=columns)
 
-    def write(self, name: str, fill: Callable[[IO[bytes]], int | None]) -> Entry:
-        """Write one file all or nothing; `fill` writes its bytes and may return its number of rows.
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[Draft]:
+        """A file that comes into being when its draft is committed, and never if it is not.
 
         Raises GristmillError where the disk is full or the folder may not be written; the target is then as before.
         """
+        target = self.path(name)
+        folder = os.path.dirname(target) if self.is_local else None
         try:
-            with self._staging(name) as (file, finish):
-                rows = fill(file) or 0
-                file.flush()
-                os.fsync(file.fileno())
-                size = file.tell()
-                digest = _sha256(file)
-                finish()
+            if folder:
+                os.makedirs(folder, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(name)}.", suffix=".tmp", dir=folder)
+            try:
+                os.chmod(temporary, 0o666 & ~_umask())
+                with os.fdopen(handle, "w+b") as file:
+                    yield Draft(name, file, lambda: self._place(temporary, target))
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)
         except OSError as error:
-            raise _write_error(error, self.path(name)) from error
-        return Entry(name, rows, size, digest)
+            raise _write_error(error, target) from error
+
+    def write(self, name: str, fill: Callable[[IO[bytes]], int | None]) -> Entry:
+        """Write one file all or nothing; `fill` writes its bytes and may return its number of rows."""
+        with self.create(name) as draft:
+            return draft.commit(fill(draft.file) or 0)
 
     def write_bytes(self, name: str, data: bytes, rows: int = 0) -> Entry:
         def fill(file: IO[bytes]) -> int:
@@ -139,22 +164,6 @@ class Folder:
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-
-    @contextlib.contextmanager
-    def _staging(self, name: str) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
-        """A temporary file open for writing and reading, and the call that puts it in place."""
-        target = self.path(name)
-        folder = os.path.dirname(target) if self.is_local else None
-        if folder:
-            os.makedirs(folder, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(name)}.", suffix=".tmp", dir=folder)
-        os.chmod(temporary, 0o666 & ~_umask())
-        try:
-            with os.fdopen(handle, "w+b") as file:
-                yield file, lambda: self._place(temporary, target)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
 
     def _place(self, temporary: str, target: str) -> None:
         if not self.is_local:
