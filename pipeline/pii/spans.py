@@ -1,0 +1,33 @@
+"""What was found where, and which of two overlapping findings stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+# How certain a finding is, when two overlap. A checksum or a syntax that nothing else has comes first; an IP
+# address before a phone number (libphonenumber reads parts of addresses as numbers); a number that a word names
+# before one that only looks right.
+PROVEN = 1.0  # e-mail with a public suffix, IBAN, wallet
+ADDRESS = 0.95  # IP address, card with issuer and Luhn digit
+NAMED = 0.85  # a word beside it says what it is; an international number with its +
+SHAPED = 0.6  # only the shape and the metadata say so
+
+
+class Found(NamedTuple):
+    """One finding: `entity` by Presidio's name, `start` and `end` in characters of the text, `certainty` in 0–1."""
+
+    entity: str
+    start: int
+    end: int
+    certainty: float
+
+
+def settle(found: Iterable[Found]) -> list[Found]:
+    """Findings without overlap, in order of the text: the most certain stands, of equals the longest, then the first."""
+    ranked = sorted(found, key=lambda f: (-f.certainty, f.start - f.end, f.start, f.entity))
+    standing: list[Found] = []
+    for candidate in ranked:
+        if all(candidate.end <= other.start or other.end <= candidate.start for other in standing):
+            standing.append(candidate)
+    return sorted(standing, key=lambda f: f.start)
