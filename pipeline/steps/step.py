@@ -74,6 +74,9 @@ class Step(BaseModel):
             if value is not None:
                 page.values[f"{self.label}.{key}"] = float(value)
 
+    def load(self) -> None:
+        """Load models and lists now: a fault in them then stops the run before its first page."""
+
     @property
     def columns(self) -> list[str]:
         """The ledger's columns for what this step measures."""
