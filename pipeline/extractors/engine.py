@@ -1,0 +1,32 @@
+"""What an extraction engine is: a name, a version, and the main text of a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pipeline.record import Page
+
+Mode = Literal["precision", "balanced", "recall"]
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """The main text of a page, paragraphs on lines of their own, and its title; "" for what was not found."""
+
+    text: str
+    title: str = ""
+
+
+class Engine(Protocol):
+    """An engine gets the page, not a string, so that it can share the parse that an earlier step made."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """All that decides the text besides the page: library versions, the hash of a model, the mode."""
+        ...
+
+    def extract(self, page: Page) -> Extracted: ...

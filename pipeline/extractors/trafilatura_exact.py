@@ -1,0 +1,37 @@
+"""trafilatura's own text, byte for byte: `trafilatura.extract` as datatrove calls it, `deduplicate` off."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from pipeline.extractors.engine import Extracted, Mode
+from pipeline.record import Page
+
+
+class TrafilaturaExact:
+    """The main text as trafilatura's `extract(html, favor_precision=…, include_comments=False)` gives it.
+
+    `deduplicate=True` would keep a cache across pages, so that the text of a page depended on those
+    before it; it stays off (arXiv 2406.17557 ran with it on).
+    """
+
+    name = "trafilatura"
+
+    def __init__(self, mode: Mode) -> None:
+        self._mode = mode
+
+    @property
+    def version(self) -> str:
+        return f"{version('trafilatura')}/{self._mode}"
+
+    def extract(self, page: Page) -> Extracted:
+        from trafilatura import extract
+
+        text = extract(
+            page.html,
+            favor_precision=self._mode == "precision",
+            favor_recall=self._mode == "recall",
+            include_comments=False,
+            deduplicate=False,
+        )
+        return Extracted(text or "")
