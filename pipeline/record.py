@@ -72,6 +72,7 @@ class Page:
     charset: str = ""  # of the Content-Type header, or ""
     truncated: str = ""  # WARC-Truncated, or ""
     payload: bytes = b""  # body after transfer- and content-decoding
+    given_text: str | None = None  # text that came as such (WET, JSONL): nothing is extracted then
     # what refining found
     language: str = ""
     language_score: float = 0.0
@@ -82,6 +83,24 @@ class Page:
     _text: str | None = None
     _from_html: dict[Callable[..., Any], Any] = field(default_factory=dict)
     _from_text: dict[Callable[..., Any], Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._text = self.given_text
+
+    def again(self) -> None:
+        """Back to what the reader made of it, for a second try."""
+        self.language, self.language_score, self.fate = "", 0.0, None
+        self.values.clear()
+        self.notes.clear()
+        self._html = None
+        self._from_html.clear()
+        self.text = self.given_text or ""
+
+    def shed(self) -> None:
+        """Let go of everything that only steps need, so that a batch of judged pages is small."""
+        self.payload, self._html = b"", None
+        self._from_html.clear()
+        self._from_text.clear()
 
     @property
     def host(self) -> str:
@@ -115,6 +134,11 @@ class Page:
         if text != self._text:
             self._text = text
             self._from_text.clear()
+
+    @property
+    def has_text(self) -> bool:
+        """Whether a text was given or extracted, be it an empty one."""
+        return self._text is not None
 
     @property
     def words(self) -> list[str]:
@@ -157,6 +181,11 @@ DOCUMENT_SCHEMA = pa.schema(
         ("cluster_id", pa.string()),  # smallest record_id of the near-duplicate cluster; null where alone
         ("cluster_size", pa.int32()),  # 1 where alone
     ]
+)
+
+# Documents of one split on their way from refining to publishing: what is not yet known left out, the host added.
+REFINED_SCHEMA = pa.schema(
+    [f for f in DOCUMENT_SCHEMA if f.name not in ("token_count", "cluster_id", "cluster_size")] + [pa.field("host", pa.string())]
 )
 
 # One row for each record of the input. Measured values follow as float64 columns named "step.value".

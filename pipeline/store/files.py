@@ -117,15 +117,20 @@ class Folder:
             if folder:
                 os.makedirs(folder, exist_ok=True)
             handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(name)}.", suffix=".tmp", dir=folder)
-            try:
-                os.chmod(temporary, 0o666 & ~_umask())
-                with os.fdopen(handle, "w+b") as file:
-                    yield Draft(name, file, lambda: self._place(temporary, target))
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
+            os.chmod(temporary, 0o666 & ~_umask())
         except OSError as error:
             raise _write_error(error, target) from error
+        try:
+            with os.fdopen(handle, "w+b") as file:
+                yield Draft(name, file, lambda: self._place(temporary, target))
+        except OSError as error:
+            # Whoever fills the file may also read; only these two can come from the writing alone.
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _write_error(error, target) from error
+            raise
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
 
     def write(self, name: str, fill: Callable[[IO[bytes]], int | None]) -> Entry:
         """Write one file all or nothing; `fill` writes its bytes and may return its number of rows."""
@@ -152,6 +157,23 @@ class Folder:
             return int(table.num_rows)
 
         return self.write(name, fill)
+
+    def adopt(self, other: Folder, name: str) -> None:
+        """Make the other folder's file `name` this folder's too, by a hard link where the system can, else a copy."""
+        target = self.path(name)
+        if self.is_local and other.is_local:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            temporary = f"{os.path.dirname(target)}/.{os.path.basename(target)}.link.tmp"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            with contextlib.suppress(OSError):
+                os.link(other.path(name), temporary)
+                os.replace(temporary, target)
+                with contextlib.suppress(FileNotFoundError):  # replacing a file by its own link leaves the link
+                    os.unlink(temporary)
+                return
+        with other.open(name) as source:
+            self.write(name, lambda file: shutil.copyfileobj(source, file, _CHUNK))
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all in it; nothing happens where there is none."""

@@ -1,0 +1,347 @@
+"""The `gristmill` command: every verb, and how its answer is shown. The work itself lies in the modules it calls."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline import __version__
+from pipeline.errors import GristmillError
+
+app = typer.Typer(
+    name="gristmill",
+    help="Turn web crawls into training tokens; nothing is lost without a trace.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+recipes = typer.Typer(help="Show, check and compare recipes.", no_args_is_help=True)
+app.add_typer(recipes, name="recipe")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Inputs = Annotated[
+    list[str], typer.Option("--input", "-i", help="A file, glob, folder, HTTPS or S3 URL. May be given several times.")
+]
+Preset = Annotated[str, typer.Option("--preset", "-p", help="A preset by name, or a recipe file (YAML).")]
+Settings = Annotated[list[str], typer.Option("--set", help="Change one setting: gopher_quality.min_words=30.")]
+Crawl = Annotated[str, typer.Option(help="A Common Crawl release, e.g. CC-MAIN-2026-43.")]
+Files = Annotated[int, typer.Option(help="How many of the crawl's files; 0 for all.", min=0)]
+Seed = Annotated[int, typer.Option(help="Seed of what is chosen at random.")]
+Workers = Annotated[int, typer.Option(help="Worker processes; 0 for one a core.", min=0)]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
+DatasetFolder = Annotated[str, typer.Argument(help="The --out folder of a run.")]
+InDataset = Annotated[str, typer.Option("--dataset", "-d", help="The --out folder of a run.")]
+
+
+def main() -> None:
+    """Entry point: errors of the user are told without a traceback and end with a non-zero exit code."""
+    with told():
+        app(standalone_mode=False)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Errors, Ctrl-C and closed pipes as a person wants to meet them."""
+    import click
+
+    try:
+        yield
+    except GristmillError as error:
+        err.print(f"[bold red]error[/] {escape(str(error))}")
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        err.print("\nstopped; nothing is lost. The same command goes on from here.")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+@app.command()
+def run(
+    out_folder: Annotated[str, typer.Option("--out", "-o", help="Folder or URL for the dataset.")],
+    inputs: Inputs = [],  # noqa: B006  # typer takes a list as the default of a repeated option
+    preset: Preset = "default",
+    settings: Settings = [],  # noqa: B006  # likewise
+    crawl: Crawl = "",
+    files: Files = 1,
+    seed: Seed = 0,
+    workers: Workers = 0,
+    work: Annotated[str, typer.Option(help="Folder for unfinished work; default OUT/run/work.")] = "",
+    accept_changed_inputs: Annotated[bool, typer.Option(help="Refine inputs again that changed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Refine, deduplicate, tokenise and publish. Run it again to resume: only what is missing is done."""
+    from pipeline.commands.run import run_command
+
+    source = _sources(inputs, crawl, files, seed)
+    outcome = run_command(
+        _recipe(preset, settings), source, out_folder, work, workers, accept_changed_inputs, _progress(as_json)
+    )
+    if as_json:
+        _print_json({"records": outcome.manifest.about["records"], "seconds": outcome.seconds, "out": out_folder})
+        return
+    from pipeline.commands.stats import show_funnel
+
+    show_funnel(out, out_folder)
+    out.print(f"\nreport   {out_folder}/run/report.html\ncard     {out_folder}/README.md")
+
+
+@app.command()
+def plan(
+    inputs: Inputs = [],  # noqa: B006  # see run
+    preset: Preset = "default",
+    settings: Settings = [],  # noqa: B006  # see run
+    crawl: Crawl = "",
+    files: Files = 0,
+    sample: Annotated[int, typer.Option(help="How many files to try, chosen by the seed.", min=1)] = 2,
+    seed: Seed = 0,
+    workers: Annotated[int, typer.Option(help="Workers that the prediction is for.", min=1)] = os.cpu_count() or 1,
+    core_hour_price: Annotated[float, typer.Option(help="What a core costs an hour, in your currency.")] = 0.04,
+    as_json: AsJson = False,
+) -> None:
+    """Run a sample, then predict hours, bytes, documents, tokens and cost of the whole, with an interval."""
+    from pipeline.commands.plan import make_plan, show_plan
+
+    source = _sources(inputs, crawl, files, seed)
+    prediction = make_plan(_recipe(preset, settings), source, sample, seed, workers, core_hour_price, _progress(as_json))
+    _print_json(prediction) if as_json else show_plan(out, prediction)
+
+
+@app.command()
+def explain(
+    what: Annotated[str, typer.Argument(help="A URL or a record_id.")], dataset: InDataset = "dataset", as_json: AsJson = False
+) -> None:
+    """Tell a record's whole story: where it lay, each step's verdict, its cluster, its shard and tokens."""
+    from pipeline.commands.explain import show_story
+    from pipeline.ledger import Dataset, nearest_urls
+    from pipeline.ledger import explain as explain_record
+    from pipeline.store import Folder
+
+    opened = Dataset.open(Folder(dataset))
+    stories = explain_record(opened, what)
+    if not stories:
+        near = nearest_urls(opened, what)
+        todo = "Near it: " + ", ".join(near) if near else "Give a URL as it stands in the crawl, or a record_id."
+        raise GristmillError("no record has this URL or record_id", what, todo)
+    if as_json:
+        _print_json(stories)
+    else:
+        for story in stories:
+            show_story(out, story)
+
+
+@app.command("what-if")
+def what_if(
+    settings: Annotated[list[str], typer.Option("--set", help="A changed limit: gopher_quality.min_words=30.")],
+    dataset: InDataset = "dataset",
+    as_json: AsJson = False,
+) -> None:
+    """Other thresholds, from stored values: what would go, what would come back. Nothing is run again."""
+    from pipeline.commands.explain import show_what_if
+    from pipeline.ledger import Dataset
+    from pipeline.ledger import what_if as ask
+    from pipeline.store import Folder
+
+    answer = ask(Dataset.open(Folder(dataset)), settings)
+    _print_json(answer) if as_json else show_what_if(out, answer, settings)
+
+
+@app.command()
+def head(
+    dataset: DatasetFolder,
+    number: Annotated[int, typer.Option("-n", help="How many documents.", min=1)] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Look at the first documents of a dataset."""
+    from pipeline.commands.stats import first_documents
+
+    for document in first_documents(dataset, number):
+        if as_json:
+            _print_json(document, indent=False)
+        else:
+            out.rule(escape(document["url"]))
+            out.print(f"[dim]{document['id']}  {document['language']}  {document['token_count']} tokens[/]")
+            out.print(escape(document["text"]))
+
+
+@app.command()
+def stats(dataset: DatasetFolder, as_json: AsJson = False) -> None:
+    """The funnel: what came in, what each rule took, what was published."""
+    from pipeline.commands.stats import funnel, show_funnel
+
+    _print_json(funnel(dataset)) if as_json else show_funnel(out, dataset)
+
+
+@app.command()
+def verify(dataset: DatasetFolder, as_json: AsJson = False) -> None:
+    """Check every checksum, and that no record is lost: in = kept + dropped + quarantined."""
+    from pipeline.ledger import Dataset
+    from pipeline.ledger import verify as check
+    from pipeline.store import Folder
+
+    opened = Dataset.open(Folder(dataset))
+    faults = check(opened)
+    records = opened.manifest.about["records"]
+    if as_json:
+        _print_json({"ok": not faults, "faults": faults, "records": records})
+    elif not faults:
+        kinds = " + ".join(f"{n:,} {state}" for state, n in records.items() if state != "in")
+        out.print(f"whole: {len(opened.manifest.entries)} files, {records['in']:,} records in = {kinds}")
+    if faults:
+        if not as_json:
+            for fault in faults:
+                err.print(f"[bold red]fault[/] {escape(fault)}")
+        sys.exit(1)
+
+
+@app.command()
+def inspect(files: Annotated[list[str], typer.Argument(help="Archives.")], as_json: AsJson = False) -> None:
+    """Tell what archives hold and in which state they are; exit code 1 where one is not complete."""
+    from pipeline.sources.inspect import inspect as look
+
+    whole = True
+    for file in files:
+        found = look(file)
+        whole &= found["state"] == "complete"
+        if as_json:
+            _print_json(found, indent=False)
+            continue
+        records = ", ".join(f"{count:,} {kind}" for kind, count in found["records"].items()) or "no records"
+        out.print(f"{escape(file)}: [bold]{found['state']}[/], {records}")
+        for start, end in found["lost"]:
+            out.print(f"  lost: bytes {start:,} to {end:,}")
+        if found.get("reason"):
+            out.print(f"  {escape(str(found['reason']))}")
+    sys.exit(0 if whole else 1)
+
+
+@app.command()
+def step(
+    name: Annotated[str, typer.Argument(help="A step of a recipe: extract, language, gopher_quality, pii, …")],
+    preset: Preset = "default",
+    settings: Settings = [],  # noqa: B006  # see run
+) -> None:
+    """Any step alone, as a filter: JSON lines in, one line out for each, in order."""
+    from pipeline.commands.step import run_step
+
+    run_step(name, _recipe(preset, []), settings, sys.stdin.buffer, sys.stdout.buffer)
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Where to write the crawl.")],
+    pages: Annotated[int, typer.Option(help="How many pages.", min=1)] = 5000,
+    seed: Seed = 7,
+    files: Annotated[int, typer.Option(help="In how many files.", min=1)] = 4,
+) -> None:
+    """Grow the sample crawl to any size, for benchmarks."""
+    from pipeline.sample import grow
+
+    for path in grow(pages, seed, folder, files):
+        out.print(str(path))
+
+
+@app.command()
+def export(
+    dataset: DatasetFolder,
+    to: Annotated[str, typer.Option(help="bin: llm.c-style token files.")] = "bin",
+    out_folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path("bin"),
+) -> None:
+    """Write the tokens in another loader's format."""
+    from pipeline.tokens import export_bin
+
+    if to != "bin":
+        raise GristmillError("there is no such format", f"--to {to}", "Formats are: bin.")
+    for path in export_bin(dataset, out_folder):
+        out.print(str(path))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    out.print(f"gristmill {__version__}")
+
+
+@recipes.command("list")
+def recipe_list() -> None:
+    """The presets and what each is for."""
+    from pipeline.recipe import load_recipe, preset_names
+
+    table = Table(box=None, show_header=False)
+    for name in preset_names():
+        table.add_row(f"[bold]{name}[/]", load_recipe(name).about)
+    out.print(table)
+
+
+@recipes.command("show")
+def recipe_show(name: Annotated[str, typer.Argument()] = "default", settings: Settings = []) -> None:  # noqa: B006  # see run
+    """A recipe as YAML with every default written out."""
+    print(_recipe(name, settings).yaml(), end="")
+
+
+@recipes.command("check")
+def recipe_check(name: Annotated[str, typer.Argument()]) -> None:
+    """Say whether a recipe is right; the line of the mistake if not."""
+    recipe = _recipe(name, [])
+    out.print(f"{escape(name)}: a right recipe named {recipe.name}, {len(recipe.steps)} steps")
+
+
+@recipes.command("diff")
+def recipe_diff(one: Annotated[str, typer.Argument()], other: Annotated[str, typer.Argument()]) -> None:
+    """What differs between two recipes."""
+    from difflib import unified_diff
+
+    lines = unified_diff(_recipe(one, []).yaml().splitlines(), _recipe(other, []).yaml().splitlines(), one, other, n=2, lineterm="")
+    print("\n".join(lines))
+
+
+def _recipe(preset: str, settings: list[str]) -> Any:
+    from pipeline.recipe import load_recipe
+
+    recipe = load_recipe(preset)
+    return recipe.with_settings(settings) if settings else recipe
+
+
+def _sources(inputs: list[str], crawl: str, files: int, seed: int) -> list[str]:
+    """What --input and --crawl name, as patterns for `plan_inputs`."""
+    if bool(inputs) == bool(crawl):
+        raise GristmillError(
+            "name the input" if not inputs else "name either files or a crawl",
+            "--input, --crawl",
+            "For example --input 'crawl/*.warc.gz', or --crawl CC-MAIN-2026-43 --files 4.",
+        )
+    if inputs:
+        return inputs
+    from pipeline.sources.commoncrawl import crawl_files
+
+    return crawl_files(crawl, files, seed)
+
+
+def _progress(as_json: bool) -> Any:
+    from pipeline.commands.progress import Bars, Lines
+    from pipeline.run import silent
+
+    if as_json:
+        return silent
+    return Bars(err) if err.is_terminal else Lines(err)
+
+
+def _print_json(value: Any, indent: bool = True) -> None:
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_DATACLASS | (orjson.OPT_INDENT_2 if indent else 0)
+    print(orjson.dumps(value, option=options, default=dict).decode())
