@@ -30,20 +30,21 @@ _ANY_LOCAL = re.compile(r"[\w!#$%&'*+^`{}~.\-]+$")
 _ANY_DOMAIN = re.compile(r"@(\w+(?:-+\w+)*(?:\.\w+(?:-+\w+)*)+)")
 _LITERAL = re.compile(r"@\[(?:IPv6:[0-9A-Fa-f:.]{2,45}|\d{1,3}(?:\.\d{1,3}){2,3})\]")
 # Last labels that end a file name, as in logo@2x.png, and no host.
-_FILES = frozenset(
-    "png jpg jpeg gif svg webp bmp ico css js ts jsx tsx json html htm php py rb pdf txt md xml mp3".split()
+_FILES = re.compile(
+    r"(?i)png|jpe?g|gif|svg|webp|bmp|ico|css|[jt]sx?|json|html?|php|py|rb|pdf|txt|md|xml|mp[34]"
 )
-_TLD = re.compile(r"[a-z]{2,24}|xn--[a-z0-9-]{2,59}|[^\W\d_]{2,24}", re.IGNORECASE)
+_TLD = re.compile(r"[^\W\d_](?:[\w-]{0,61}[^\W_])?")
 
 # name [at] host [dot] org, name(at)host.org, name at host dot org
 _AT = r"\s{0,2}[\[({<]\s{0,2}(?:at|@|arroba|ät)\s{0,2}[\])}>]\s{0,2}"
 _DOT = r"(?:\s{0,2}[\[({<]\s{0,2}(?:dot|\.|punkt|punto|ponto|point)\s{0,2}[\])}>]\s{0,2}|\s(?:dot|punkt|punto)\s|\.)"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HIDDEN = re.compile(
-    rf"(?i)(?<![\w.])(?P<local>[\w+-]{{1,64}}(?:(?:\.|{_DOT})[\w+-]{{1,64}}){{0,4}}?)"
+    rf"(?i)(?<![\w.])(?P<local>\w[\w+-]{{0,63}}(?:(?:\.|{_DOT})[\w+-]{{1,64}}){{0,4}}?)"
     rf"(?:{_AT}(?P<host>{_LABEL}(?:{_DOT}{_LABEL}){{1,4}})"
     rf"|\sat\s(?P<spoken>{_LABEL}(?:\sdot\s{_LABEL}){{1,4}}))(?!\w)"
 )
+_SIGN = re.compile(rf"(?i){_AT}|\sat\s(?=[a-z0-9-]{{1,63}}\sdot\s)")
 _SPELLED_DOT = re.compile(rf"(?i){_DOT}")
 
 
@@ -61,10 +62,15 @@ def find_emails(text: str) -> Iterator[Found]:
 
 def find_hidden_emails(text: str) -> Iterator[Found]:
     """Addresses spelled out against harvesters (`name [at] host dot org`) whose host has a public suffix."""
-    for match in _HIDDEN.finditer(text):
+    end = 0
+    for sign in _SIGN.finditer(text):
+        match = _HIDDEN.search(text, max(end, sign.start() - _LOCAL_CHARS), sign.end() + _DOMAIN_CHARS)
+        if match is None or match.start() > sign.start():
+            continue
         host = _SPELLED_DOT.sub(".", match["host"] or match["spoken"])
         if _recogniser().validate_result(f"x@{host}"):
-            yield Found(ENTITY, match.start(), match.end(), NAMED)
+            end = match.end()
+            yield Found(ENTITY, match.start(), end, NAMED)
 
 
 def _address(text: str, at: int, floor: int) -> tuple[int, int] | None:
@@ -96,9 +102,9 @@ def _host_labels(domain: str) -> int:
         address = "x@" + ".".join(labels[:count])
         if any(found.end == len(address) for found in recognise.analyze(address, [ENTITY], None)):
             return count
-    last = labels[-1].lower()
+    last = labels[-1]
     # A suffix that the list lacks (.local, .corp, a new one): the shape decides.
-    return len(labels) if _TLD.fullmatch(last) and last not in _FILES else 0
+    return len(labels) if _TLD.fullmatch(last) and not _FILES.fullmatch(last) else 0
 
 
 @cache

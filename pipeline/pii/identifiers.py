@@ -77,7 +77,9 @@ _IBAN_LENGTH = {
     for country in countries.split()
 }  # fmt: skip
 _IBAN = re.compile(
-    r"(?:(?<![A-Za-z0-9])|(?<=IBAN))[A-Za-z]{2}[ -]?\d{2}(?:[ -]?[A-Za-z0-9]){11,40}", re.ASCII
+    r"(?:(?<![A-Za-z0-9])|(?<=IBAN))[A-Z]{2}[ -]?\d{2}(?:[ -]?[A-Z0-9]){11,40}"
+    r"|(?<![A-Za-z0-9])[a-z]{2}\d{2}(?:[ -]?[a-z0-9]{4}){2,7}(?:[ -]?[a-z0-9]{1,3})?",
+    re.ASCII,
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 from pipeline.pii.presidio import recogniser
 from pipeline.pii.spans import ADDRESS, Found
@@ -34,12 +36,17 @@ def find_ips(text: str, public_only: bool) -> Iterator[Found]:
     for match in _V4.finditer(text):
         if _accepts(match[0], public_only) and not _is_version(text, match):
             yield Found(ENTITY, match.start(), match.end(), ADDRESS)
-    if "::" in text or text.count(":") > 6:
-        for match in _V6.finditer(text):
-            if _accepts(match[0], public_only) and (
-                match[0].count(":") == 7 or _is_given_out(match[0], text, match.start())
-            ):
-                yield Found(ENTITY, match.start(), match.end(), ADDRESS)
+    for place in _v6_candidates().finditer(text):
+        found = _V6.match(text, place.start())
+        if found and _accepts(found[0], public_only) and _is_v6(found[0], text, found.start()):
+            yield Found(ENTITY, found.start(), found.end(), ADDRESS)
+
+
+@cache
+def _v6_candidates() -> Any:
+    import re2
+
+    return re2.compile(r"[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]*(?:%[0-9A-Za-z]{1,16})?")
 
 
 def _accepts(written: str, public_only: bool) -> bool:
@@ -58,9 +65,13 @@ def _is_version(text: str, match: re.Match[str]) -> bool:
     return max(octets) < _SMALL and not _SAYS_IP.search(before)
 
 
-def _is_given_out(written: str, text: str, start: int) -> bool:
-    """A shortened IPv6 address is believed in the space that IANA gives out, or where a word says so: std::dec is none."""
+def _is_v6(written: str, text: str, start: int) -> bool:
+    """Eight groups are believed; a shortened one in the space that IANA gives out, or where a word says so.
+
+    `std::dec` and `10::30` are none.
+    """
+    if written.count(":") == 7:
+        return True
     address = ipaddress.ip_interface(written).ip
-    return (address in _IPV6_UNICAST and any(c.isdigit() for c in written)) or bool(
-        _SAYS_IP.search(text[max(0, start - 40) : start])
-    )
+    given_out = address in _IPV6_UNICAST and any(char.isdigit() for char in written)
+    return given_out or bool(_SAYS_IP.search(text[max(0, start - 40) : start]))

@@ -11,8 +11,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import tarfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from math import sqrt
 from pathlib import Path
@@ -155,8 +154,18 @@ def placed(template: str, value: str, kind: str) -> Labelled:
 
 def plain_sets() -> dict[str, list[str]]:
     return {
-        "near_duplicates/articles": [json.loads(line)["text"] for line in lines("near_duplicates/articles.jsonl.gz")],
-        "quality/dclm": [json.loads(line)["text"] for line in lines("quality/dclm_human_judgements.jsonl.gz")],
+        "near_duplicates/articles": [
+            json.loads(line)["text"] for line in lines("near_duplicates/articles.jsonl.gz")
+        ],
+        "quality/dclm": [
+            json.loads(line)["text"] for line in lines("quality/dclm_human_judgements.jsonl.gz")
+        ],
+        "extraction/wcxb_dev": [
+            json.loads(line)["text"] for line in lines("extraction/wcxb_dev.truth.jsonl.gz")
+        ],
+        "extraction/waddle": [
+            "\n".join(json.loads(line)["paragraphs"]) for line in lines("extraction/waddle.truth.jsonl.gz")
+        ],
         "lid/udhr": [line.split("\t")[2] for line in lines("lid/udhr_documents.tsv.gz")],
         "lid/lingua": [line.split("\t")[2] for line in lines("lid/lingua_sentences.tsv.gz")],
     }
