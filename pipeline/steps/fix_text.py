@@ -104,7 +104,7 @@ class FixText(Step):
 
 
 # Terminal escapes; control characters but tab and line breaks; what Unicode Technical Report 20 calls
-# unsuitable for text (deprecated format characters, interlinear annotations, object replacement, byte-order mark).
+# unsuitable for text (deprecated format characters, annotations, object replacement, byte-order mark).
 _CONTROLS = re.compile(
     "\x1b\\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0e-\x1f\x7f\x80-\x84\x86-\x9f\u206a-\u206f\ufeff\ufff9-\ufffc]"
 )
