@@ -37,7 +37,10 @@ _TLD = re.compile(r"[^\W\d_](?:[\w-]{0,61}[^\W_])?")
 
 # name [at] host [dot] org, name(at)host.org, name at host dot org
 _AT = r"\s{0,2}[\[({<]\s{0,2}(?:at|@|arroba|ät)\s{0,2}[\])}>]\s{0,2}"
-_DOT = r"(?:\s{0,2}[\[({<]\s{0,2}(?:dot|\.|punkt|punto|ponto|point)\s{0,2}[\])}>]\s{0,2}|\s(?:dot|punkt|punto)\s|\.)"
+_DOT = (
+    r"(?:\s{0,2}[\[({<]\s{0,2}(?:dot|\.|punkt|punto|ponto|point)\s{0,2}[\])}>]\s{0,2}"
+    r"|\s(?:dot|punkt|punto)\s|\.)"
+)
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HIDDEN = re.compile(
     rf"(?i)(?<![\w.])(?P<local>\w[\w+-]{{0,63}}(?:(?:\.|{_DOT})[\w+-]{{1,64}}){{0,4}}?)"
@@ -95,7 +98,7 @@ def _address(text: str, at: int, floor: int) -> tuple[int, int] | None:
 
 
 def _host_labels(domain: str) -> int:
-    """How many labels of `domain`, from the left, are the host: a sentence may go on after it without a space."""
+    """How many labels of `domain`, from the left, are the host: a sentence may go on without a space."""
     labels = domain.split(".")
     recognise = _recogniser()
     for count in range(len(labels), 1, -1):

@@ -1,4 +1,4 @@
-"""Card numbers, IBANs, US social security numbers and wallets: a shape, then a checksum or a word beside it."""
+"""Card numbers, IBANs, US social security numbers, wallets: a shape, then a checksum or a word beside it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pipeline.pii.spans import ADDRESS, NAMED, PROVEN, Found
 CARD, IBAN, SSN, WALLET = "CREDIT_CARD", "IBAN_CODE", "US_SSN", "CRYPTO"
 
 _RUN = re.compile(r"(?<![\w.,])\d(?:[ -]?\d){11,}(?!\w|[.,]\d)", re.ASCII)
-# Issuer ranges with the lengths that they issue (ISO/IEC 7812; the networks' own tables). Shorter Maestro and Visa
-# numbers look like bar codes (EAN-13 of Germany starts with 4), so those need a word that says card.
+# Issuer ranges with the lengths that they issue (ISO/IEC 7812; the networks' own tables). Shorter Maestro and
+# Visa numbers look like bar codes (EAN-13 of Germany starts with 4), so those need a word that says card.
 _ISSUED = re.compile(
     r"4\d{15}(?:\d{3})?|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|3[47]\d{13}"
     r"|3(?:0[0-5]|[689]\d)\d{11}|3095\d{10}|6(?:011|5\d\d|4[4-9]\d|2\d\d)\d{12,15}|35(?:2[89]|[3-8]\d)\d{12}"
@@ -63,7 +63,8 @@ def _card_from(text: str, start: int, groups: list[re.Match[str]], first: int) -
     return fits
 
 
-# Total length by country: the SWIFT IBAN registry (release 99), then countries that use the form without being in it.
+# Total length by country: the SWIFT IBAN registry (release 99), then countries that use the form without
+# being in it.
 _IBAN_LENGTH = {
     country: int(length)
     for length, countries in {
@@ -169,7 +170,7 @@ def _is_wallet(written: str) -> bool:
 
 
 def _is_base58check(written: str) -> bool:
-    """Whether the last four bytes are the checksum: Litecoin, Dogecoin, Dash, Tron and private keys have Bitcoin's form."""
+    """Whether the last four bytes are the checksum: Litecoin, Dogecoin, Dash, Tron, private keys."""
     number = 0
     for char in written:
         number = number * 58 + _BASE58.index(char)

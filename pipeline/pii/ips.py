@@ -32,7 +32,7 @@ _SMALL = 32  # four numbers under this are a section or a version far more often
 
 
 def find_ips(text: str, public_only: bool) -> Iterator[Found]:
-    """IPv4 and IPv6 addresses (with a network's /length); only those that the internet routes where `public_only`."""
+    """IPv4 and IPv6 addresses, with a network's /length; only those that the internet routes if `public_only`."""
     for match in _V4.finditer(text):
         if _accepts(match[0], public_only) and not _is_version(text, match):
             yield Found(ENTITY, match.start(), match.end(), ADDRESS)

@@ -8,15 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.errors import GristmillError
 
-if TYPE_CHECKING:
-    from presidio_analyzer import EntityRecognizer
-
 # Packages that Presidio and spaCy import where they are installed, and that no pattern recogniser uses:
-# with torch and transformers in the environment the import takes 8.7 CPU s and 390 MB, without them 1.6 s and 110 MB.
+# with torch and transformers in the environment the import takes 8.7 CPU s and 390 MB, without them 1.6 s and
+# 110 MB.
 _HEAVY = ("torch", "transformers", "stanza", "gliner", "tensorflow", "jax", "mxnet", "cupy")
 # What Presidio's context enhancer adds for a context word near a finding, and the least that it then has.
 _CONTEXT_BOOST, _CONTEXT_FLOOR = 0.35, 0.4
@@ -56,8 +54,8 @@ def recogniser(name: str) -> Any:
 
 
 @cache
-def other_recognisers(entity: str) -> tuple[EntityRecognizer, ...]:
-    """Presidio's pattern recognisers for an entity of another country or kind, e.g. UK_NHS; () where it has none."""
+def other_recognisers(entity: str) -> tuple[Any, ...]:
+    """Presidio's pattern recognisers for another entity, e.g. UK_NHS; () where it has none."""
     package = presidio()
     found = []
     for name in sorted(package.predefined_recognizers.__all__):
@@ -120,7 +118,7 @@ def _ner() -> Any:
 
 
 def find_names(text: str, entities: tuple[str, ...]) -> Iterator[tuple[str, int, int, float]]:
-    """Entity, start, end and score of what spaCy's English model says is a person, place, group or organisation."""
+    """Entity, start, end and score of the names that spaCy's English model finds."""
     engine, recognise = _ner()
     start = 0
     while start < len(text):

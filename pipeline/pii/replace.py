@@ -26,7 +26,10 @@ _FIRST = (
     "Sam",
     "Toni",
 )
-_LAST = ("Ashdown", "Birchall", "Corwin", "Dunmore", "Elmsley", "Farrow", "Grendon", "Holloway", "Ingham", "Kestrel", "Larkin", "Marlow", "Norwood", "Oakes", "Penrose", "Quill")  # fmt: skip
+_LAST = (
+    "Ashdown", "Birchall", "Corwin", "Dunmore", "Elmsley", "Farrow", "Grendon", "Holloway", "Ingham", "Kestrel",
+    "Larkin", "Marlow", "Norwood", "Oakes", "Penrose", "Quill",
+)  # fmt: skip
 _PLACES = (
     "Ashford Vale",
     "Brackenmoor",
@@ -41,7 +44,7 @@ _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 def replace_found(text: str, found: Sequence[Found], replacement: Callable[[str, str], str]) -> str:
-    """`text` with `replacement(entity, value)` in place of each finding; `found` is in order and does not overlap."""
+    """`text` with `replacement(entity, value)` for each finding; they are in order and do not overlap."""
     parts, end = [], 0
     for one in found:
         parts += [text[end : one.start], replacement(one.entity, text[one.start : one.end])]
@@ -58,8 +61,8 @@ def placeholder(template: str) -> Callable[[str, str], str]:
 def surrogate(seed: int) -> Callable[[str, str], str]:
     """An invented value of the same kind, by a hash of seed and value alone: the same on every page and machine.
 
-    None can belong to anyone: hosts of RFC 2606, addresses of RFC 5737 and 3849, 555-01xx numbers of the North American
-    plan, cards and accounts whose check digits are wrong, social security numbers of the 900 area.
+    None can belong to anyone: hosts of RFC 2606, addresses of RFC 5737 and 3849, 555-01xx numbers of the North
+    American plan, cards and accounts whose check digits are wrong, social security numbers of the 900 area.
     """
 
     def invent(entity: str, value: str) -> str:
@@ -126,7 +129,8 @@ def _iban(draw: _Draw, value: str) -> str:
 
 
 def _ssn(draw: _Draw, value: str) -> str:
-    return f"9{draw.digits(2)}-{draw.below(49) + 1:02d}-{draw.below(9999) + 1:04d}"  # groups from 50 up are tax numbers
+    # the 900 area is never issued; its groups from 50 up are tax numbers
+    return f"9{draw.digits(2)}-{draw.below(49) + 1:02d}-{draw.below(9999) + 1:04d}"
 
 
 def _ip(draw: _Draw, value: str) -> str:

@@ -43,7 +43,7 @@ def find_pii(
     public_ips_only: bool = True,
     hidden_emails: bool = True,
 ) -> list[Found]:
-    """Findings in `text` without overlap, in order; `entities` by the recipe's names (`email`, `us_ssn`, `uk_nhs`)."""
+    """Findings in order, without overlap; `entities` by the recipe's names (`email`, `us_ssn`, `uk_nhs`)."""
     reading, offsets = text, None
     needed = _needed(reading)
     if "odd" in needed:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 # How certain a finding is, when two overlap. A checksum or a syntax that nothing else has comes first; an IP
-# address before a phone number (libphonenumber reads parts of addresses as numbers); a number that a word names
-# before one that only looks right.
+# address before a phone number (libphonenumber reads parts of addresses as numbers); a number that a word
+# names before one that only looks right.
 PROVEN = 1.0  # e-mail with a public suffix, IBAN, wallet
 ADDRESS = 0.95  # IP address, card with issuer and Luhn digit
 NAMED = 0.85  # a word beside it says what it is; an international number with its +
@@ -15,7 +15,7 @@ SHAPED = 0.6  # only the shape and the metadata say so
 
 
 class Found(NamedTuple):
-    """One finding: `entity` by Presidio's name, `start` and `end` in characters of the text, `certainty` in 0–1."""
+    """One finding: Presidio's entity, start and end in characters of the text, and a certainty of 0 to 1."""
 
     entity: str
     start: int
@@ -24,7 +24,7 @@ class Found(NamedTuple):
 
 
 def settle(found: Iterable[Found]) -> list[Found]:
-    """Findings without overlap, in order of the text: the most certain stands, of equals the longest, then the first."""
+    """Findings without overlap, in order: the most certain stands, of equals the longest, then the first."""
     ranked = sorted(found, key=lambda f: (-f.certainty, f.start - f.end, f.start, f.entity))
     standing: list[Found] = []
     for candidate in ranked:
