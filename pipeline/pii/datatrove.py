@@ -1,7 +1,7 @@
-"""E-mail and IPv4 exactly as datatrove's PIIFormatter does it for FineWeb, with a fresh formatter for each page.
+"""E-mail and IPv4 exactly as datatrove's PIIFormatter does it for FineWeb, with a fresh formatter a page.
 
-datatrove hands out its replacements in turn over a whole worker, so that a page's text depends on the pages before
-it; here each page begins again, which is the one difference.
+datatrove hands out its replacements in turn over a whole worker, so that a page's text depends on the pages
+before it; here each page begins again, which is the one difference.
 """
 
 from __future__ import annotations
@@ -65,15 +65,12 @@ def _mask_emails(text: str) -> tuple[str, int]:
 
 def _run_start(text: str, floor: int, at: int) -> int:
     """Where the characters begin that a local part ending at `at` can have, `floor` or later."""
-    begin = at
-    step = 64
+    begin, step = at, 64
     while begin > floor:
         low = max(floor, begin - step)
-        outside = None
-        for outside in _NOT_LOCAL.finditer(text, low, begin):
-            pass
+        outside = list(_NOT_LOCAL.finditer(text, low, begin))
         if outside:
-            return outside.end()
+            return outside[-1].end()
         begin, step = low, step * 2
     return begin
 

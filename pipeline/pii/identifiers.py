@@ -20,12 +20,13 @@ _ISSUED = re.compile(
     r"|(?:2131|1800)\d{11}|220[0-4]\d{12}|(?:50(?:18|20|38)|5[6-8]\d\d|6304|6759|676[1-3])\d{12,15}"
 )
 _GROUPINGS = {
-    (4, 4, 4, 4), (4, 4, 4, 4, 3), (4, 6, 5), (4, 6, 4), (4, 4, 5), (4, 5, 6), (4, 5, 4), (4, 4, 4), (4, 4, 4, 1),
-    (4, 4, 4, 2), (4, 4, 4, 3), (4, 4, 4, 5), (4, 4, 4, 6), (4, 4, 4, 7), (6, 13), (8, 8), (6, 10),
+    (4, 4, 4, 4), (4, 4, 4, 4, 3), (4, 6, 5), (4, 6, 4), (4, 4, 5), (4, 5, 6), (4, 5, 4), (4, 4, 4),
+    (4, 4, 4, 1), (4, 4, 4, 2), (4, 4, 4, 3), (4, 4, 4, 5), (4, 4, 4, 6), (4, 4, 4, 7),
+    (6, 13), (8, 8), (6, 10),
 }  # fmt: skip
 _SAYS_CARD = re.compile(
-    r"(?i)(?<!\w)(?:cards?|credit|debit|visa|master\s?card|amex|american express|discover|diners|maestro|jcb|union\s?pay|cc|"
-    r"(?:kredit|debit|bank)?karten?(?:nummer)?|carte|tarjeta|cart[aã]o?|kort|kaart|kart[ay]?|карт[аыуе]|κάρτα|卡|カード|카드)(?!\w)"
+    r"(?i)(?<!\w)(?:cards?|credit|debit|visa|master\s?card|amex|american express|discover|diners|maestro|jcb|"
+    r"union\s?pay|cc|(?:kredit|debit|bank)?karten?(?:nummer)?|carte|tarjeta|cart[aã]o?|kort|kaart|kart[ay]?|карт[аыуе]|κάρτα|卡|カード|카드)(?!\w)"
 )
 
 
@@ -68,8 +69,9 @@ def _card_from(text: str, start: int, groups: list[re.Match[str]], first: int) -
 _IBAN_LENGTH = {
     country: int(length)
     for length, countries in {
-        "15": "NO", "16": "BE", "18": "AX DK FI FK FO GL NL SD", "19": "MK SI", "20": "AT BA EE KZ LT LU MN XK",
-        "21": "CH HR LI LV", "22": "BG BH CR DE GB GE GG IE IM JE ME RS VA", "23": "AE GI IL IQ OM SO TL",
+        "15": "NO", "16": "BE", "18": "AX DK FI FK FO GL NL SD", "19": "MK SI",
+        "20": "AT BA EE KZ LT LU MN XK", "21": "CH HR LI LV",
+        "22": "BG BH CR DE GB GE GG IE IM JE ME RS VA", "23": "AE GI IL IQ OM SO TL",
         "24": "AD CZ ES MD PK RO SA SE SK TN VG", "25": "AO CV GW LY MZ PT ST", "26": "DZ IR IS TR",
         "27": "BI BL CF CG CM DJ FR GA GF GP GQ GR IT KM MC MF MG MQ MR NC PF PM RE SM TD TF WF YT",
         "28": "AL AZ BF BJ BY CI CY DO GT HN HU LB MA ML NE NI PL SN SV TG", "29": "BR EG PS QA UA",

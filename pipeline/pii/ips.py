@@ -22,17 +22,21 @@ _IPV6_UNICAST = ipaddress.ip_network("2000::/3")  # all that IANA has given out
 _SAYS_IP = re.compile(
     r"(?i)(?<![a-z])(?:ip(?:v[46])?|address(?:es)?|adresse|host(?:name)?|server|dns|subnet|gateway|ping|proxy)(?![a-z])"
 )
-# A version or a section, not an address: "version 6.1.2.2", "v4.15.0.213", "§ 6.1.2.2", "Firefox/3.0.0.11".
+# A version or a section, not an address: "version 6.1.2.2", "sections 6.1 and 6.1.2.2", "Firefox/3.0.0.11".
 _SAYS_NO_IP = re.compile(
     r"(?i)(?:(?<![a-z])(?:v|ver|version(?:en|s|e)?|release|rev|revision|build|firmware|driver|update|upgrade|patch|"
-    r"section|sect?|chapter|clause|article|paragraph|rule|table|figure|fig|appendix|step|abschnitt|kapitel|"
-    r"раздел|версия|версии|εκδοση|wersja|wersji)[\s.:#№]{0,3}|§\s?|[a-z][\w.+-]*/)(?:(?:no|number|nr|is|to|from)\W{1,2})?$"
+    r"sections?|sect?|§+|chapters?|clauses?|articles?|paragraphs?|rules?|tables?|figures?|fig|appendix|step|"
+    r"abschnitt|kapitel|раздел|версия|версии|wersja|wersji)[\s.:#№]{0,3}|[a-z][\w.+-]*/)"
+    r"(?:(?:no|number|nr|is|to|from)\W{1,2})?(?:[\d.]+(?:,|\s(?:and|or|to|und|et|y|–|-))\s)*$"
 )
-_SMALL = 32  # four numbers under this are a section or a version far more often than one address in 4,096
+# Four numbers under this are one address in 4,096, and most sections and versions: at the head of a line, after a
+# name or after "in" they are taken for one.
+_SMALL = 32
+_MAY_BE_SECTION = re.compile(r"(?:(?:^|\n)[\W_]*|\b(?:in|see|per|of|under|and|or|by) |\b[A-Z][\w+-]* |\()$")
 
 
 def find_ips(text: str, public_only: bool) -> Iterator[Found]:
-    """IPv4 and IPv6 addresses, with a network's /length; only those that the internet routes if `public_only`."""
+    """IPv4 and IPv6 addresses, with a network's /length; only what the internet routes if `public_only`."""
     for match in _V4.finditer(text):
         if _accepts(match[0], public_only) and not _is_version(text, match):
             yield Found(ENTITY, match.start(), match.end(), ADDRESS)
@@ -62,7 +66,7 @@ def _is_version(text: str, match: re.Match[str]) -> bool:
     if _SAYS_NO_IP.search(before):
         return True
     octets = [int(part) for part in match[0].partition("/")[0].split(".")]
-    return max(octets) < _SMALL and not _SAYS_IP.search(before)
+    return max(octets) < _SMALL and bool(_MAY_BE_SECTION.search(before)) and not _SAYS_IP.search(before)
 
 
 def _is_v6(written: str, text: str, start: int) -> bool:

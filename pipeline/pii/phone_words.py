@@ -43,8 +43,8 @@ LIKELY = re.compile(
 )
 # "(37) 788-063 (office)"; where another number follows, the word is that one's label.
 LABEL_AFTER = re.compile(
-    r"(?i)[ ,;)\\\-–(\[]{0,4}(?:office|fax|mobile|cell|phone|tel|home|work|desk|direct|toll[- ]free|voice|sms|"
-    rf"whatsapp|main|hotline){_END}(?!\s{{0,2}}[:.]?\s{{0,2}}[+(]?\d)"
+    r"(?i)[ ,;)\\\-–(\[]{0,4}(?:office|fax|mobile|cell|phone|tel|home|work|desk|direct|toll[- ]free|voice|"
+    rf"sms|whatsapp|main|hotline){_END}(?!\s{{0,2}}[:.]?\s{{0,2}}[+(]?\d)"
 )
 # Between a labelled number and the next that the label holds for.
 AND = re.compile(r"(?i)\s{0,2}(?:[,;/|&+\-–]|or|and|and/or|oder|und|ou|et|o|y|e|или|и)?\s{0,2}\(?")

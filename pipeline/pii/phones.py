@@ -48,7 +48,8 @@ _DATE = re.compile(
 _YEARS = re.compile(rf"\D*{_YEAR}(?:\D{{1,4}}(?:(?:1[5-9]|20)?\d\d))+\D*")
 # 1.234.567, 12 345 678, 300 000 000, 425.20-425.70
 _AMOUNT = re.compile(
-    r"[1-9]\d{0,2}(?:\.\d{3})+|[1-9]\d?(?: \d{3})+|[1-9]\d\d(?: \d{3})+(?<=000)|[1-9]\d\d \d{3}|\d+\.\d+-\d+\.\d+"
+    r"[1-9]\d{0,2}(?:\.\d{3})+|[1-9]\d?(?: \d{3})+|[1-9]\d\d(?: \d{3})+(?<=000)|[1-9]\d\d \d{3}"
+    r"|\d+\.\d+-\d+\.\d+"
 )
 
 
@@ -100,7 +101,7 @@ def _inner(
 def _certainty(
     text: str, start: int, end: int, named: bool, regions: tuple[str, ...], patience: _Patience
 ) -> float:
-    """How certain it is that this is a phone number, 0 where it is none; `named` by the label of the one before."""
+    """How certain it is that this is a phone number, 0 where it is none; `named` by an earlier label."""
     number = _BEFORE_EXTENSION.split(text[start:end], maxsplit=1)[0]
     digits = _NOT_DIGIT.sub("", number)
     if len(set(digits)) < 2 or len(digits) > 17:
@@ -147,7 +148,7 @@ def _is_named(text: str, before: str, end: int, number: str, digits: str) -> boo
 def _is_grouped(number: str, digits: str, alone: bool) -> bool:
     """Whether it has three groups or more, or an area code that shows as one.
 
-    Two groups will do where the number stands alone, as in a list of contacts: not in "3911 1436 Fourth Avenue".
+    Two groups will do where the number stands alone, as in a list of contacts: not in "3911 1436 Hill Road".
     """
     groups = [group for group in _NOT_DIGIT.split(number) if group]
     if len(digits) < 7 or len(groups) < 2 or _is_figure(number) or _AMOUNT.fullmatch(number):
@@ -181,7 +182,7 @@ def _is_international(number: str, digits: str) -> bool:
 
 
 def _is_possible(number: str) -> bool:
-    """Whether a number with its + could be dialled: the calling code exists, and has numbers of this length."""
+    """Whether a number with its + could be dialled: its calling code has numbers of this length."""
     return bool(_recogniser("US", 0).analyze(number, [ENTITY], None))
 
 
@@ -198,14 +199,14 @@ def _recogniser(region: str, leniency: int) -> Any:
 
 
 _KINDS = (
-    "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager", "uan",
-    "voicemail",
+    "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager",
+    "uan", "voicemail",
 )  # fmt: skip
 
 
 @cache
 def _regions_set(regions: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
-    """One pattern a region, of all digits that are a valid number there: spares asking each region in turn."""
+    """One pattern a region, of all digits that are a number there: spares asking each region in turn."""
     import re2
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 

@@ -27,8 +27,8 @@ _FIRST = (
     "Toni",
 )
 _LAST = (
-    "Ashdown", "Birchall", "Corwin", "Dunmore", "Elmsley", "Farrow", "Grendon", "Holloway", "Ingham", "Kestrel",
-    "Larkin", "Marlow", "Norwood", "Oakes", "Penrose", "Quill",
+    "Ashdown", "Birchall", "Corwin", "Dunmore", "Elmsley", "Farrow", "Grendon", "Holloway", "Ingham",
+    "Kestrel", "Larkin", "Marlow", "Norwood", "Oakes", "Penrose", "Quill",
 )  # fmt: skip
 _PLACES = (
     "Ashford Vale",
@@ -59,10 +59,11 @@ def placeholder(template: str) -> Callable[[str, str], str]:
 
 
 def surrogate(seed: int) -> Callable[[str, str], str]:
-    """An invented value of the same kind, by a hash of seed and value alone: the same on every page and machine.
+    """An invented value of the same kind, by a hash of seed and value alone: the same on every page.
 
-    None can belong to anyone: hosts of RFC 2606, addresses of RFC 5737 and 3849, 555-01xx numbers of the North
-    American plan, cards and accounts whose check digits are wrong, social security numbers of the 900 area.
+    None can belong to anyone: hosts of RFC 2606, addresses of RFC 5737 and 3849, 555-01xx numbers of the
+    North American plan, cards and accounts whose check digits are wrong, social security numbers of the 900
+    area.
     """
 
     def invent(entity: str, value: str) -> str:

@@ -28,7 +28,8 @@ _NEEDED = {
     "hidden_email": r"(?i)[\[({<]\s{0,2}(?:at|@|arroba|ät)\s{0,2}[\])}>]|\sat\s[a-z0-9-]{1,63}\sdot\s",
     "phone": rf"[0-9]{_SPACED}{{4}}",
     "credit_card": r"[0-9](?:[ -]?[0-9]){11}",
-    "iban": r"[A-Z]{2}[ -]?[0-9]{2}(?:[ -]?[A-Z0-9]){11}|[a-z]{2}[0-9]{2}(?:[ -]?[a-z0-9]{4}){2}[ -]?[a-z0-9]{3}",
+    "iban": r"[A-Z]{2}[ -]?[0-9]{2}(?:[ -]?[A-Z0-9]){11}|"
+    r"[a-z]{2}[0-9]{2}(?:[ -]?[a-z0-9]{4}){2}[ -]?[a-z0-9]{3}",
     "us_ssn": r"[0-9]{3}[- .]?[0-9]{2}[- .]?[0-9]{4}",
     "ip": r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|:[0-9A-Fa-f]{0,4}:",
     "crypto": r"[1-9A-HJ-NP-Za-km-z]{26}|0x[0-9a-fA-F]{40}|(?i:bc|ltc|tb)1[02-9A-Za-z]{25}",
@@ -104,7 +105,7 @@ def _patterns() -> tuple[Any, tuple[str, ...]]:
     patterns = re2.Set.SearchSet()
     for pattern in _NEEDED.values():
         patterns.Add(pattern)
-    odd = f"[{INVISIBLE}{odd_digits()}＠﹫．＋Ａ-Ｚａ-ｚ]|[0-9@][{SPACES}{DASHES}（）／。]|[{SPACES}{DASHES}（）／。][0-9@]"
-    patterns.Add(odd)
+    odd, beside = f"[{INVISIBLE}{odd_digits()}＠﹫．＋Ａ-Ｚａ-ｚ]", f"[{SPACES}{DASHES}（）／。]"
+    patterns.Add(f"{odd}|[0-9@]{beside}|{beside}[0-9@]")
     patterns.Compile()
     return patterns, (*_NEEDED, "odd")

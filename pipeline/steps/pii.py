@@ -18,18 +18,19 @@ from pipeline.steps.step import Step, Takes
 class RemovePii(Step):
     """Replace personal data in the text; never drops a page.
 
-    A scan with google-re2 finds candidates; Presidio's recognisers, checksums, libphonenumber's metadata and
-    `ipaddress.is_global` decide. The ledger has the count of each type, and no value is stored anywhere.
-    Overlaps: the most certain finding stands (checksum or e-mail syntax, then IP address and card, then a number that
-    a word names, then a number by its shape), of equals the longest.
+    A scan with google-re2 finds candidates; Presidio's recognisers, checksums, libphonenumber's metadata
+    and `ipaddress.is_global` decide. The ledger has the count of each type, and no value is stored anywhere.
+    Of overlapping findings the most certain stands (checksum or e-mail syntax, then IP address and card, then
+    a number that a word names, then a number by its shape), of equals the longest.
     """
 
     name: ClassVar[str] = "pii"
     takes: ClassVar[Takes] = "text"
     gives: ClassVar[tuple[str, ...]] = ("text",)
 
-    # email, phone, credit_card, iban, us_ssn, ip, crypto; any other of Presidio's in lower case (uk_nhs, it_fiscal_code);
-    # person, location, nrp, organization by spaCy's English model (extra `ner`, about 100 ms a page)
+    # email, phone, credit_card, iban, us_ssn, ip, crypto; any other of Presidio's in lower case (uk_nhs,
+    # it_fiscal_code); person, location, nrp, organization by spaCy's English model (extra `ner`, about 100 ms
+    # a page)
     entities: tuple[str, ...] = ("email", "phone", "credit_card", "iban", "us_ssn", "ip", "crypto")
     # placeholder: <EMAIL_ADDRESS>; surrogate: an invented value by a hash of seed and value;
     # datatrove: FineWeb's e-mail and IPv4 replacement, letter for letter
