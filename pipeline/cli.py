@@ -183,9 +183,9 @@ def head(
 @app.command()
 def stats(dataset: DatasetFolder, as_json: AsJson = False) -> None:
     """The funnel: what came in, what each rule took, what was published."""
-    from pipeline.commands.stats import funnel, show_funnel
+    from pipeline.commands.stats import funnel_of, show_funnel
 
-    _print_json(funnel(dataset)) if as_json else show_funnel(out, dataset)
+    _print_json(funnel_of(dataset)) if as_json else show_funnel(out, dataset)
 
 
 @app.command()
@@ -264,12 +264,15 @@ def export(
     out_folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path("bin"),
 ) -> None:
     """Write the tokens in another loader's format."""
+    from pipeline.store import Folder
     from pipeline.tokens import export_bin
 
     if to != "bin":
         raise GristmillError("there is no such format", f"--to {to}", "Formats are: bin.")
-    for path in export_bin(dataset, out_folder):
-        out.print(str(path))
+    for part in ("train", "validation"):
+        if Folder(dataset).exists(f"tokens/{part}-00000.parquet"):
+            for entry in export_bin(dataset, str(out_folder), part):
+                out.print(f"{out_folder}/{entry.name}")
 
 
 @app.command()

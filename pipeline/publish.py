@@ -42,6 +42,9 @@ _PLACED = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class PlaceTask:
+    """Split number `number` of the run, with its work under `split_key`."""
+
+    number: int
     split_key: str
     work: str
     dedup_key: str  # "" where nothing is deduplicated
@@ -62,26 +65,27 @@ def place_split(task: PlaceTask) -> dict[str, Any]:
     documents = work.read_table(f"refine/{task.split_key}/documents.parquet", columns=["id", "host", "text"])
     ids, hosts = documents["id"].to_pylist(), documents["host"].to_pylist()
     chars = pc.utf8_length(documents["text"]).to_pylist()
-    verdicts = load_verdicts(work.sub(f"dedup/{task.dedup_key}"), ids) if task.dedup_key else {}
+    verdicts = load_verdicts(work.sub(f"dedup/{task.dedup_key}"), task.split_key) if task.dedup_key else {}
     settings = task.recipe.publish
     rows, by_part, kinds = [], Counter[str](), Counter[str]()
     documents_by_part = Counter[str]()
     for doc, host, size in zip(ids, hosts, chars, strict=True):
         verdict = verdicts.get(doc)
-        gone = verdict is not None and verdict.survivor_id is not None
-        part = None if gone else part_of(host, doc, settings.seed, settings.validation_share)
-        if part:
+        part = None
+        if verdict and verdict.survivor_id:
+            kinds[verdict.kind] += 1
+        else:
+            part = part_of(host, doc, settings.seed, settings.validation_share)
             by_part[part] += size
             documents_by_part[part] += 1
-        else:
-            kinds[verdict.kind] += 1  # type: ignore[union-attr]  # only a verdict removes
         rows.append(
             {
                 "id": doc,
                 "part": part,
                 "survivor_id": verdict.survivor_id if verdict else None,
                 "kind": verdict.kind if verdict else None,
-                "similarity": verdict.similarity if verdict else None,
+                "similarity": verdict.similarity if verdict and verdict.survivor_id else None,
+                "limit": task.recipe.dedup.min_jaccard if verdict and verdict.kind == "near" else None,
                 "cluster_id": verdict.cluster_id if verdict else None,
                 "cluster_size": verdict.cluster_size if verdict else 1,
             }
@@ -107,6 +111,7 @@ class ShardTask:
     splits: tuple[tuple[str, str], ...]
     work: str
     tokenizer_key: str
+    end_of_text: str | None
 
     @property
     def folder(self) -> str:
@@ -132,7 +137,9 @@ def plan_shards(
             groups[-1].append((key, folder))
             filled += chars
         tasks += [
-            ShardTask(f"{part}-{number:05d}", part, tuple(group), work, tokenizer_key)
+            ShardTask(
+                f"{part}-{number:05d}", part, tuple(group), work, tokenizer_key, recipe.tokenizer.end_of_text
+            )
             for number, group in enumerate(groups)
         ]
     return tasks
@@ -145,7 +152,7 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     standing = Manifest.read(folder)
     if standing is not None:
         return standing.about
-    encoder = Encoder(work.read(f"tokenizer/{task.tokenizer_key}/tokenizer.json"))
+    encoder = Encoder(work.read(f"tokenizer/{task.tokenizer_key}/tokenizer/tokenizer.json"), task.end_of_text)
     manifest = Manifest()
     row, token = 0, 0
     positions = []
@@ -158,7 +165,7 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
         with text_writer, token_writer:
             for documents in _survivors(work, task):
                 ids, offsets = encoder.encode_batch(documents["text"].to_pylist())
-                counts = pa.array(offsets[1:] - offsets[:-1], pa.int32())
+                counts = pa.array((offsets[1:] - offsets[:-1]).astype("int32"))
                 documents = documents.append_column("token_count", counts).select(DOCUMENT_SCHEMA.names)
                 text_writer.write_table(documents.cast(DOCUMENT_SCHEMA))
                 token_writer.add(documents, ids, offsets)

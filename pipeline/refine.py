@@ -27,7 +27,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.dedup.signatures import SignatureWriter
+from pipeline.dedup.signatures import signature_row, signature_schema, signature_table
 from pipeline.errors import GristmillError, Quarantine
 from pipeline.pool import NO_RECORD, Crash, on_record
 from pipeline.recipe import Recipe, digest
@@ -36,6 +36,7 @@ from pipeline.sources import Reading, Split, open_split
 from pipeline.steps import Step
 from pipeline.store import Folder, Manifest
 
+SIGNING = {"exact", "near", "shingles", "datatrove_hash", "ngram", "bands", "rows", "seed"}  # of the dedup settings
 BATCH = 1000  # records between two writes: bounds memory whatever the size of the split
 SAMPLES_PER_RULE = 5
 SAMPLES_KEPT = 12
@@ -76,7 +77,7 @@ class RefineTask:
 def refine_key(split: Split, recipe: Recipe) -> str:
     """Names the work on a split: its bytes, its published name, and what of the recipe can change the outcome."""
     file = split.file
-    signing = recipe.dedup.signature_settings()
+    signing = recipe.dedup.model_dump(include=SIGNING)
     return digest(file.name, file.content, file.size, split.start, split.end, recipe.key("steps", "limits"), signing)
 
 
@@ -88,7 +89,7 @@ def refine_split(task: RefineTask) -> dict[str, Any]:
         return standing.about
     reading, tally = Reading(), Tally([step.label for step in task.recipe.steps])
     samples = Samples()
-    schema = ledger_schema(task.recipe.measured)
+    schema, dedup = ledger_schema(task.recipe.measured), task.recipe.dedup
     manifest = Manifest()
     with (
         folder.create("documents.parquet") as documents,
@@ -97,14 +98,17 @@ def refine_split(task: RefineTask) -> dict[str, Any]:
     ):
         kept_writer = pq.ParquetWriter(documents.file, REFINED_SCHEMA, compression="zstd")
         ledger_writer = pq.ParquetWriter(ledger.file, schema, compression="zstd")
-        signature_writer = SignatureWriter(signatures.file, task.recipe.dedup)
+        signature_writer = pq.ParquetWriter(
+            signatures.file, signature_schema(dedup.bands), compression="NONE", use_dictionary=False, write_statistics=False
+        )
         with kept_writer, ledger_writer, signature_writer:
             for pages in _batches(_refined(task, reading, tally, samples)):
                 kept = [page for page in pages if page.fate and page.fate.state == "kept"]
                 ledger_writer.write_table(pa.Table.from_pylist([ledger_row(page) for page in pages], schema))
                 if kept:
                     kept_writer.write_table(pa.Table.from_pylist([document_row(page) for page in kept], REFINED_SCHEMA))
-                    signature_writer.add([page.record_id for page in kept], [page.text for page in kept])
+                    rows = [signature_row(page.text, dedup) for page in kept]
+                    signature_writer.write_table(signature_table([page.record_id for page in kept], rows, dedup))
         _check_account(task.split, reading, tally)
         manifest.add(documents.commit(tally.states["kept"]))
         manifest.add(ledger.commit(tally.records))

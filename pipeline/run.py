@@ -92,10 +92,12 @@ class Run:
             keys, refined = self._refine(work)
             dedup_key, duplicates = self._dedup(work, keys)
             placed = self._place(work, keys, refined, dedup_key)
-            tokenizer_key = self._tokenizer(work, placed)
+            tokenizer_key, tokenizer = self._tokenizer(work, placed)
             shards, shard_facts = self._shards(work, placed, tokenizer_key)
             ledger, ledger_facts = self._ledger(work, placed, refined, shards, shard_facts)
-            manifest = self._publish(work, keys, refined, duplicates, tokenizer_key, shards, shard_facts, ledger, ledger_facts)
+            units = [f"tokenizer/{tokenizer_key}", *(t.folder for t in shards), *(t.folder for t in ledger)]
+            about = self._about(refined, duplicates, tokenizer, shard_facts, ledger_facts)
+            manifest = self._publish(work, units, about)
             self._tell(home, work, keys, manifest)
         return Outcome(manifest, self.seconds, self.tasks_done)
 
@@ -112,7 +114,7 @@ class Run:
 
     def _dedup(self, work: Folder, keys: Sequence[str]) -> tuple[str, dict[str, Any]]:
         settings = self.recipe.dedup
-        if not (settings.exact or settings.minhash):
+        if not (settings.exact or settings.near):
             return "", {}
         key = digest(keys, self.recipe.key("dedup"))
         folder = work.sub(f"dedup/{key}")
@@ -122,7 +124,7 @@ class Run:
             self.progress("dedup", 0, 1, {})
             splits = [RefinedSplit(work.sub(f"refine/{split}")) for split in keys]
             result = deduplicate(splits, settings, folder, self._run_tasks)
-            done = Manifest({"stats": result.stats, "alarms": result.alarms})
+            done = Manifest(dict(result.stats))
             done.write(folder, "dedup.json")
         self.progress("dedup", 1, 1, done.about)
         self.seconds["dedup"] = time.monotonic() - begun
@@ -131,7 +133,7 @@ class Run:
     def _place(
         self, work: Folder, keys: Sequence[str], refined: Sequence[dict[str, Any]], dedup_key: str
     ) -> list[tuple[str, str, dict[str, Any]]]:
-        tasks = [PlaceTask(key, work.url, dedup_key, self.recipe) for key in keys]
+        tasks = [PlaceTask(i, key, work.url, dedup_key, self.recipe) for i, key in enumerate(keys)]
         placed = self._phase("place", place_split, tasks, [task.name for task in tasks])
         for split, before, after in zip(self.splits, refined, placed, strict=True):
             entered = before["states"].get("kept", 0)
@@ -139,7 +141,7 @@ class Run:
             _conserve("deduplication", split.name, entered, left)
         return [(key, task.name, about) for key, task, about in zip(keys, tasks, placed, strict=True)]
 
-    def _tokenizer(self, work: Folder, placed: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
+    def _tokenizer(self, work: Folder, placed: Sequence[tuple[str, str, dict[str, Any]]]) -> tuple[str, dict[str, Any]]:
         begun = time.monotonic()
         self.progress("tokenizer", 0, 1, {})
         chars = sum(counts["chars"].get("train", 0) for _, _, counts in placed)
@@ -148,7 +150,7 @@ class Run:
         )
         self.progress("tokenizer", 1, 1, about)
         self.seconds["tokenizer"] = time.monotonic() - begun
-        return key
+        return key, about
 
     def _shards(
         self, work: Folder, placed: Sequence[tuple[str, str, dict[str, Any]]], tokenizer_key: str
@@ -175,26 +177,19 @@ class Run:
         _conserve("publishing", "all shards", kept, sum(fact["documents"] for fact in shard_facts))
         return tasks, facts
 
-    def _publish(
+    def _about(
         self,
-        work: Folder,
-        keys: Sequence[str],
         refined: Sequence[dict[str, Any]],
         duplicates: dict[str, Any],
-        tokenizer_key: str,
-        shards: Sequence[ShardTask],
+        tokenizer: dict[str, Any],
         shard_facts: Sequence[dict[str, Any]],
-        ledger: Sequence[LedgerTask],
         ledger_facts: Sequence[dict[str, Any]],
-    ) -> Manifest:
-        """Put every finished file in its place; the manifest, last, makes them the dataset."""
-        begun = time.monotonic()
-        units = [f"tokenizer/{tokenizer_key}", *(t.folder for t in shards), *(t.folder for t in ledger)]
-        published = {entry.name: (unit, entry) for unit in units for entry in _entries(work, unit)}
+    ) -> dict[str, Any]:
+        """What the published manifest says besides its files: a function of inputs and recipe."""
         states: Counter[str] = Counter()
         for fact in ledger_facts:
             states.update(fact["states"])
-        about = {
+        return {
             "format": "gristmill-dataset/1",
             "gristmill": __version__,
             "recipe": {"name": self.recipe.name, "key": self.recipe.key(*Recipe.model_fields)},
@@ -202,10 +197,14 @@ class Run:
             "records": {"in": sum(states.values()), **dict(sorted(states.items()))},
             "reading": _reading_by_file(self.splits, refined),
             "dedup": duplicates,
-            "tokenizer": work.read_json(f"tokenizer/{tokenizer_key}/about.json"),
+            "tokenizer": tokenizer,
             "shards": sorted(shard_facts, key=lambda fact: str(fact["name"])),
-            "seed": self.recipe.publish.seed,
         }
+
+    def _publish(self, work: Folder, units: Sequence[str], about: dict[str, Any]) -> Manifest:
+        """Put every finished file in its place; the manifest, last, makes them the dataset."""
+        begun = time.monotonic()
+        published = {entry.name: (unit, entry) for unit in units for entry in _entries(work, unit)}
         standing = Manifest.read(self.out)
         if standing is not None and _same(standing, about, published) and not _missing(self.out, standing):
             return standing

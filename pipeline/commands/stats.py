@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -10,57 +11,40 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.ledger import Dataset
+from pipeline.report.facts import fates, funnel
 from pipeline.store import Folder
 
 
-def funnel(url: str) -> dict[str, Any]:
+def funnel_of(url: str) -> dict[str, Any]:
     """Records in, what each step and rule took, and what was published; counted from the ledger."""
     dataset = Dataset.open(Folder(url))
     taken: Counter[tuple[str, str, str]] = Counter()
     for table in dataset.ledger(["state", "step", "rule"]):
-        columns = [table[name].to_pylist() for name in ("state", "step", "rule")]
-        taken.update(zip(*columns, strict=True))
-    labels = ["reader", "worker", *(step.label for step in dataset.recipe.steps), "dedup"]
-    steps = []
-    left = sum(taken.values())
-    total = left
-    for label in labels:
-        rules = {rule: n for (state, step, rule), n in taken.items() if step == label and state != "kept"}
-        gone = sum(rules.values())
-        steps.append(
-            {
-                "step": label,
-                "came": left,
-                "dropped": sum(n for (state, step, _), n in taken.items() if step == label and state == "dropped"),
-                "quarantined": sum(n for (state, step, _), n in taken.items() if step == label and state == "quarantined"),
-                "rules": dict(sorted(rules.items(), key=lambda item: (-item[1], item[0]))),
-            }
-        )
-        left -= gone
+        taken.update(fates(table))
+    stages = funnel(taken, dataset.recipe)
     shards = dataset.manifest.about["shards"]
     return {
-        "records": total,
-        "kept": left,
+        "records": sum(taken.values()),
+        "kept": sum(count for (state, _, _), count in taken.items() if state == "kept"),
         "tokens": sum(shard["tokens"] for shard in shards),
         "shards": len(shards),
-        "steps": [step for step in steps if step["came"] and (step["rules"] or step["step"] not in ("worker", "dedup"))],
+        "steps": [asdict(stage) | {"left": stage.left} for stage in stages],
     }
 
 
 def show_funnel(out: Console, url: str) -> None:
     """The funnel as a table with bars."""
-    told = funnel(url)
+    told = funnel_of(url)
     pages = told["records"]
     table = Table(box=None, header_style="dim")
     for name, justify in (("step", "left"), ("left", "right"), ("", "left"), ("took", "right"), ("by rule", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]  # one of rich's words
     for step in told["steps"]:
-        gone = step["dropped"] + step["quarantined"]
-        after = step["came"] - gone
+        gone, after = step["dropped"] + step["quarantined"], step["left"]
         rules = ", ".join(f"{rule} {n:,}" for rule, n in list(step["rules"].items())[:4])
         more = len(step["rules"]) - 4
         table.add_row(
-            step["step"],
+            step["label"],
             f"{after:,}",
             f"[green]{'█' * max(round(24 * after / pages), 1 if after else 0)}[/]",
             f"{gone:,}" if gone else "",
