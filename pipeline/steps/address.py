@@ -63,7 +63,7 @@ def host_name(text: str) -> str:
 def names(host: str) -> list[str]:
     """The names by which a block list may stand for this host: from its registered domain down to itself.
 
-    A host without one (an address, a public suffix, a name of a private net) has only its own.
+    A host without one (an address, a public suffix, `localhost`) has only its own.
     """
     domain = registered_domain(host)
     if not domain:
@@ -77,8 +77,14 @@ def names(host: str) -> list[str]:
 
 @functools.lru_cache(16_384)
 def registered_domain(host: str) -> str:
-    """The name that was registered under a public suffix, "" where there is none."""
-    return str(suffix_list().extract_str(host).top_domain_under_public_suffix)
+    """The name that was registered under a public suffix, "" where there is none.
+
+    A top-level domain that the public suffix list does not know is a suffix by the list's own default rule.
+    """
+    if ":" in host or host[-1:].isdigit():
+        return ""
+    parts = suffix_list().extract_str(host)
+    return str(parts.top_domain_under_public_suffix) if parts.suffix else ".".join(host.split(".")[-2:])
 
 
 @functools.cache
