@@ -244,8 +244,9 @@ def _verdicts(step: Step, table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]
 
 
 def _names(step: Step, verdict: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, Any]:
-    names = np.array([*(rule.name for rule in step.rules), ""], dtype=object)
-    return names[verdict]
+    """The name of each verdict's rule, "" for -1."""
+    names: np.ndarray[Any, Any] = np.array([*(rule.name for rule in step.rules), ""], dtype=object)[verdict]
+    return names
 
 
 def _strings(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:

@@ -42,9 +42,6 @@ _PLACED = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class PlaceTask:
-    """Split number `number` of the run, with its work under `split_key`."""
-
-    number: int
     split_key: str
     work: str
     dedup_key: str  # "" where nothing is deduplicated
@@ -67,15 +64,16 @@ def place_split(task: PlaceTask) -> dict[str, Any]:
     chars = pc.utf8_length(documents["text"]).to_pylist()
     verdicts = load_verdicts(work.sub(f"dedup/{task.dedup_key}"), task.split_key) if task.dedup_key else {}
     settings = task.recipe.publish
-    rows, by_part, kinds = [], Counter[str](), Counter[str]()
+    rows: list[dict[str, Any]] = []
+    by_part, kinds = Counter[str](), Counter[str]()
     documents_by_part = Counter[str]()
     for doc, host, size in zip(ids, hosts, chars, strict=True):
         verdict = verdicts.get(doc)
-        part = None
+        part: str | None = None
         if verdict and verdict.survivor_id:
             kinds[verdict.kind] += 1
         else:
-            part = part_of(host, doc, settings.seed, settings.validation_share)
+            part = str(part_of(host, doc, settings.seed, settings.validation_share))
             by_part[part] += size
             documents_by_part[part] += 1
         rows.append(

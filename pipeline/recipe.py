@@ -203,8 +203,9 @@ def _validated(data: dict[str, Any], where: str, root: yaml.Node | None) -> Reci
 def _mistake(
     error: ValidationError, model: type[BaseModel], where: str, root: yaml.Node | None, above: tuple[str | int, ...]
 ) -> GristmillError:
-    """The first of pydantic's errors as one of ours."""
-    first = error.errors()[0]
+    """The most telling of pydantic's errors as one of ours."""
+    # A key that is not known explains one that is missing, so it is told first.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     loc = tuple(first["loc"])
     name = ".".join(str(part) for part in (*above[2:], *loc))
     place = _line(where, root, (*above, *loc))

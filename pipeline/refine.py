@@ -36,7 +36,7 @@ from pipeline.sources import Reading, Split, open_split
 from pipeline.steps import Step
 from pipeline.store import Folder, Manifest
 
-SIGNING = {"exact", "near", "shingles", "datatrove_hash", "ngram", "bands", "rows", "seed"}  # of the dedup settings
+SIGNING = {"exact", "minhash", "shingles", "datatrove_hash", "ngram", "bands", "rows", "seed"}  # of the dedup settings
 BATCH = 1000  # records between two writes: bounds memory whatever the size of the split
 SAMPLES_PER_RULE = 5
 SAMPLES_KEPT = 12

@@ -114,7 +114,7 @@ class Run:
 
     def _dedup(self, work: Folder, keys: Sequence[str]) -> tuple[str, dict[str, Any]]:
         settings = self.recipe.dedup
-        if not (settings.exact or settings.near):
+        if not (settings.exact or settings.minhash):
             return "", {}
         key = digest(keys, self.recipe.key("dedup"))
         folder = work.sub(f"dedup/{key}")
@@ -133,7 +133,7 @@ class Run:
     def _place(
         self, work: Folder, keys: Sequence[str], refined: Sequence[dict[str, Any]], dedup_key: str
     ) -> list[tuple[str, str, dict[str, Any]]]:
-        tasks = [PlaceTask(i, key, work.url, dedup_key, self.recipe) for i, key in enumerate(keys)]
+        tasks = [PlaceTask(key, work.url, dedup_key, self.recipe) for key in keys]
         placed = self._phase("place", place_split, tasks, [task.name for task in tasks])
         for split, before, after in zip(self.splits, refined, placed, strict=True):
             entered = before["states"].get("kept", 0)
