@@ -3,6 +3,7 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+OUT ?= out/demo
 
 .PHONY: setup demo test lint bench quality soak clean
 
@@ -10,11 +11,18 @@ setup: $(STAMP)
 
 # uv does not read pip's settings: where pip knows a folder of wheels (a CPU build of torch, say), uv gets it too.
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip --version >/dev/null && $(BIN)/pip install --quiet --disable-pip-version-check uv
-	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$($(BIN)/pip config get ':env:.find-links' 2>/dev/null || $(BIN)/pip config get global.find-links 2>/dev/null || true)}" \
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$($(BIN)/pip config get ':env:.find-links' 2>/dev/null \
+	  || $(BIN)/pip config get global.find-links 2>/dev/null || true)}" \
 	  $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,train]'
 	touch $(STAMP)
+
+# The main job on the bundled sample crawl, end to end, checked against the key of what must become of each page.
+demo: setup
+	$(BIN)/gristmill run --preset default --input pipeline/sample/crawl --out $(OUT)
+	$(BIN)/gristmill verify $(OUT)
+	$(BIN)/python -m pipeline.sample $(OUT)
 
 test: setup
 	$(BIN)/python -m pytest
@@ -22,3 +30,18 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Speed, memory and scaling against datatrove, in one interleaved run.
+bench: setup
+	$(BIN)/python -m tests.bench
+
+# Text, language, PII and duplicates against labelled data.
+quality: setup
+	$(BIN)/python -m tests.quality
+
+# Fifty kills at random moments, each resumed to the same bytes.
+soak: setup
+	$(BIN)/python -m pytest -p no:cacheprovider --timeout 3600 tests/soak
+
+clean:
+	rm -rf out .venv build *.egg-info
