@@ -1,24 +1,44 @@
-"""Deduplication of all splits of a crawl."""
+"""Deduplication of all splits of a crawl, stage by stage.
+
+    survey      count the documents of every split, so that the work can be cut to the memory of a task
+    hashes      exact hashes of each split, by hash
+    copies      equal hashes: an original and its copies
+    bands       band keys of the originals, by band and key
+    join        equal keys: candidate pairs
+    fetch       the shingle sets of one document of each pair go to where the text of the other lies
+    compare     true Jaccard; what passes is an edge
+    regroup     the rest of a large group, with new representatives: fetch and compare again
+    components  what the edges connect
+    members     components with their exact copies
+    survivors   which member stays; the others' similarity to it, where no edge tells, is fetched and compared
+    verdicts    two files a split: what goes and why, what belongs together
+
+Every stage is plain tasks over bucketed files, so any executor will do; nothing but counts comes back to the driver.
+Each finished item leaves a receipt, and a run that was killed goes on from there. What comes out depends on the
+documents and the settings alone: not on how they were split, in which order, by how many workers.
+"""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from pipeline.dedup.identity import texts as id_texts
+from pipeline.dedup.candidates import ROUNDS, exhausted, join_bands, regroup, scatter_bands
+from pipeline.dedup.clusters import choose_survivors, complete, gather_members
+from pipeline.dedup.components import label_components
+from pipeline.dedup.exact import find_copies, scatter_hashes
+from pipeline.dedup.plan import Plan, Source, make_plan, run_key, survey
 from pipeline.dedup.settings import DedupSettings
-from pipeline.dedup.shingles import CodePoints, shingle_hashes, shingle_set
-from pipeline.dedup.verdicts import CLUSTERS, REMOVED, clusters_name, removed_name
-from pipeline.store import Entry, Folder
+from pipeline.dedup.stage import Counts, RunTasks, outputs, run_stage
+from pipeline.dedup.statistics import summarise
+from pipeline.dedup.verdicts import count_hosts, write_verdicts
+from pipeline.dedup.verify import compare, fetch
+from pipeline.errors import GristmillError
+from pipeline.store import Entry, Folder, Manifest
 
-A = TypeVar("A")
-B = TypeVar("B")
-RunTasks = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
+_SURVEY_TASKS = 256
 
 
 @dataclass(frozen=True)
@@ -52,84 +72,143 @@ class DedupResult:
 def deduplicate(
     splits: Sequence[RefinedSplit], settings: DedupSettings, out: Folder, run_tasks: RunTasks
 ) -> DedupResult:
-    """Decide which documents of `splits` are copies; see `verdicts.py` for what lies in `out` afterwards."""
-    rows, text, split_of = [], {}, {}
-    for number, split in enumerate(splits):
-        table = split.folder.read_table(split.signatures)
-        ids = id_texts(table["id_high"].to_numpy(), table["id_low"].to_numpy())
-        exact = id_texts(table["exact_high"].to_numpy(), table["exact_low"].to_numpy())
-        bands = np.stack([table[f"band_{band:02d}"].to_numpy() for band in range(settings.bands)], axis=1)
-        sizes = table["shingles"].to_pylist()
-        rows += list(zip(ids, exact, table["chars"].to_pylist(), sizes, bands.tolist(), strict=True))
-        documents = split.folder.read_table(split.documents, ["id", "text"])
-        for record_id, body in zip(documents["id"].to_pylist(), documents["text"].to_pylist(), strict=True):
-            text[record_id], split_of[record_id] = body, number
-    rows.sort()
-    chars = {row[0]: row[2] for row in rows}
-    first: dict[str, str] = {}
-    original = {row[0]: first.setdefault(row[1], row[0]) if settings.exact else row[0] for row in rows}
-    buckets: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for record_id, _, _, shingles, bands_of in rows:
-        if shingles and original[record_id] == record_id:
-            for band, key in enumerate(bands_of):
-                buckets[band, key].append(record_id)
-    candidates = {(a, b) for ids in buckets.values() for i, a in enumerate(ids) for b in ids[i + 1 :]}
-    sets: dict[str, CodePoints] = {}
+    """Decide which documents of `splits` are copies; see `verdicts.py` for what lies in `out` afterwards.
 
-    def similarity(a: str, b: str) -> float:
-        for one in (a, b):
-            if one not in sets:
-                sets[one] = shingle_set(shingle_hashes(text[one], settings))
-        both = np.intersect1d(sets[a], sets[b], assume_unique=True).size
-        return both / max(1, sets[a].size + sets[b].size - both)
+    `run_tasks(task, items)` maps a top-level function over picklable items on any executor, in any order.
+    Raises GristmillError where two splits share a name, a record_id occurs twice, or signatures are missing or were
+    made under other settings.
+    """
+    sources = _survey(splits, settings, out, run_tasks)
+    key = run_key(settings, sources)
+    standing = Manifest.read(out)
+    if standing is not None and standing.about.get("key") == key:
+        return DedupResult(tuple(standing.entries.values()), out.read_json("stats.json"))
+    scratch = out.sub(f"work/{key}")
+    plan = make_plan(settings, sources)
+    plan.save(scratch)
+    run = _Run(scratch, plan, run_tasks)
+    copies = run.exact() if settings.exact else []
+    edges = run.near(len(copies)) if settings.minhash else []
+    verdicts = run.clusters(len(copies), edges)
+    written, hosts = run.write(verdicts, out)
+    stats = summarise(plan, run.counts, written, hosts)
+    manifest = Manifest({"key": key})
+    for counts in written:
+        for entry in counts["entries"]:
+            manifest.add(Entry(*entry))
+    manifest.add(out.write_json("stats.json", stats))
+    manifest.write(out)
+    out.remove("work")
+    return DedupResult(tuple(manifest.entries.values()), stats)
 
-    parent = dict(original)
 
-    def root(one: str) -> str:
-        while parent[one] != one:
-            one = parent[one]
-        return one
+def _survey(
+    splits: Sequence[RefinedSplit], settings: DedupSettings, out: Folder, run_tasks: RunTasks
+) -> list[Source]:
+    """The sources with their sizes, in an order that does not depend on that of `splits`."""
+    sources = [Source(s.folder.url, s.documents, s.signatures, s.name, age=0) for s in splits]
+    sources.sort(key=lambda source: (source.age, source.name))
+    for one, other in pairwise(sources):
+        if one.name == other.name and one.label == other.label:
+            raise GristmillError(
+                "two splits have the same name",
+                f"{one.url} and {other.url}",
+                "Give each split a folder of its own.",
+            )
+    step = max(1, -(-len(sources) // _SURVEY_TASKS))
+    items = [
+        {"bands": settings.bands, "sources": [vars(source) for source in sources[at : at + step]]}
+        for at in range(0, len(sources), step)
+    ]
+    out.remove("work/survey")  # the signatures may have changed since
+    counts = run_stage(out.sub("work"), "survey", survey, items, run_tasks)
+    found = [one for count in counts for one in count["found"]]
+    return [replace(source, **one) for source, one in zip(sources, found, strict=True)]
 
-    verified = 0
-    for a, b in sorted(candidates):
-        if similarity(a, b) >= settings.min_jaccard:
-            verified += 1
-            low, high = sorted((root(a), root(b)))
-            parent[high] = low
-    clusters: dict[str, list[str]] = defaultdict(list)
-    for record_id in parent:
-        clusters[root(record_id)].append(record_id)
-    removed: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
-    members: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
-    kinds: Counter[str] = Counter()
-    for cluster, ids in sorted(clusters.items()):
-        if len(ids) == 1:
-            continue
-        survivor = min(ids, key=lambda one: (-chars[one], one))
-        for record_id in ids:
-            members[split_of[record_id]].append((record_id, cluster, len(ids)))
-            if record_id != survivor:
-                kind = "exact" if original[record_id] == original[survivor] else "near"
-                kinds[kind] += 1
-                score = 1.0 if kind == "exact" else similarity(original[record_id], survivor)
-                removed[split_of[record_id]].append((record_id, survivor, kind, score, ""))
-    entries = []
-    for number, split in enumerate(splits):
-        for name, schema, found in (
-            (removed_name(split.name), REMOVED, removed[number]),
-            (clusters_name(split.name), CLUSTERS, members[number]),
-        ):
-            columns = zip(*sorted(found), strict=True) if found else [[] for _ in schema]
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-            entries.append(out.write_table(name, pa.table(arrays, schema=schema)))
-    stats = {
-        "documents": len(rows),
-        "removed": {"exact": kinds["exact"], "near": kinds["near"]},
-        "kept": len(rows) - sum(kinds.values()),
-        "candidate_pairs": len(candidates),
-        "verified_pairs": verified,
-        "rejected_pairs": len(candidates) - verified,
-        "alarms": [],
-    }
-    entries.append(out.write_json("stats.json", stats))
-    return DedupResult(tuple(entries), stats)
+
+class _Run:
+    """The stages of one run over one scratch folder, and what they counted."""
+
+    def __init__(self, scratch: Folder, plan: Plan, run_tasks: RunTasks) -> None:
+        self.scratch, self.plan, self.run_tasks = scratch, plan, run_tasks
+        self.counts: dict[str, list[Counts]] = {}
+
+    def exact(self) -> list[Counts]:
+        """Stages `hashes` and `copies`."""
+        units = len(self.plan.units)
+        self._stage("hashes", scatter_hashes, list(range(units)))
+        items = [{"bucket": bucket, "units": units} for bucket in range(self.plan.exact_buckets)]
+        counts = self._stage("copies", find_copies, items)
+        self._drop("hashes")
+        return counts
+
+    def near(self, copies: int) -> list[str]:
+        """Stages `bands` to `compare`; returns the files of EDGES."""
+        units = len(self.plan.units)
+        self._stage("bands", scatter_bands, [{"unit": unit, "copies": copies} for unit in range(units)])
+        buckets = range(self.plan.band_buckets * self.plan.settings.bands)
+        self._stage("join_0", join_bands, [{"bucket": bucket, "units": units} for bucket in buckets])
+        self._drop("bands")
+        edges: list[str] = []
+        for turn in range(len(ROUNDS)):
+            edges += self._verify(str(turn), f"join_{turn}", self.plan.settings.min_jaccard)
+            if not sum(count["left"] for count in self.counts[f"compare_{turn}"]):
+                break
+            buckets = range(self.plan.id_buckets)
+            if turn + 1 == len(ROUNDS):
+                self._stage("exhausted", exhausted, [{"bucket": bucket} for bucket in buckets])
+            else:
+                items = [{"bucket": bucket, "round": turn + 1} for bucket in buckets]
+                self._stage(f"join_{turn + 1}", regroup, items)
+        return edges
+
+    def clusters(self, copies: int, edges: list[str]) -> list[str]:
+        """Stages `components` to `survivors`; returns the files of VERDICTS."""
+        verified = sum(
+            count["verified"]
+            for name, stage in self.counts.items()
+            if name.startswith("compare_")
+            for count in stage
+        )
+        links = label_components(self.scratch, self.plan, edges, verified, self.run_tasks)
+        buckets = range(self.plan.id_buckets)
+        copied = outputs("copies", copies, "copies")
+        items = [{"bucket": bucket, "links": links, "edges": edges, "copies": copied} for bucket in buckets]
+        self._stage("members", gather_members, items)
+        items = [{"bucket": bucket, "files": len(buckets)} for bucket in buckets]
+        self._stage("survivors", choose_survivors, items)
+        receipts = self._verify("receipts", "survivors", 0.0)
+        chosen = outputs("survivors", len(buckets), "verdicts")
+        items = [{"bucket": bucket, "verdicts": chosen, "receipts": receipts} for bucket in buckets]
+        self._stage("complete", complete, items)
+        return outputs("complete", len(buckets), "verdicts")
+
+    def write(self, verdicts: list[str], out: Folder) -> tuple[list[Counts], list[Counts]]:
+        """Stages `verdicts` and `hosts`."""
+        units = range(len(self.plan.units))
+        items = [{"unit": unit, "verdicts": verdicts, "out": out.url} for unit in units]
+        written = self._stage("verdicts", write_verdicts, items)
+        hosts = [{"bucket": bucket, "units": len(units)} for bucket in range(self.plan.id_buckets)]
+        return written, self._stage("hosts", count_hosts, hosts)
+
+    def _verify(self, turn: str, paired: str, least: float) -> list[str]:
+        """Stages `fetch` and `compare` over the pairs that a stage left; returns the files of EDGES."""
+        count, chunks = len(self.counts[paired]), self.plan.chunks
+        wanted, pairs = outputs(paired, count, "wanted"), outputs(paired, count, "pairs")
+        self._stage(f"fetch_{turn}", fetch, [{"chunk": chunk, "wanted": wanted} for chunk in range(chunks)])
+        sets = outputs(f"fetch_{turn}", chunks, "sets")
+        items = [{"chunk": chunk, "pairs": pairs, "sets": sets, "least": least} for chunk in range(chunks)]
+        self._stage(f"compare_{turn}", compare, items)
+        for name in sets:
+            self.scratch.remove(name)
+        return outputs(f"compare_{turn}", chunks, "edges")
+
+    def _stage(self, name: str, task: Any, items: list[Any]) -> list[Counts]:
+        self.counts[name] = run_stage(self.scratch, name, task, items, self.run_tasks)
+        return self.counts[name]
+
+    def _drop(self, stage: str) -> None:
+        """Free the disk of a stage that is done with; its receipts stay."""
+        for name in self.scratch.names(stage):
+            if name.endswith(".arrow"):
+                self.scratch.remove(name)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MIN_MEMORY = 32 << 20
+MIN_MEMORY = 1 << 20
 
 
 class DedupSettings(BaseModel):
@@ -29,7 +29,9 @@ class DedupSettings(BaseModel):
     datatrove_hash: Literal["xxhash", "sha1"] = Field(
         "xxhash", description="64-bit hash of an n-gram where shingles is datatrove."
     )
-    ngram: int = Field(5, ge=1, le=64, description="Words in a shingle; shorter texts are only compared exactly.")
+    ngram: int = Field(
+        5, ge=1, le=64, description="Words in a shingle; shorter texts are only compared exactly."
+    )
     bands: int = Field(14, ge=1, le=256, description="Bands: a pair is a candidate where one of them agrees.")
     rows: int = Field(8, ge=1, le=64, description="MinHash values in a band.")
     seed: int = Field(1, ge=0, lt=1 << 32, description="Seed of the MinHash permutations.")

@@ -18,6 +18,7 @@ from pipeline.dedup.settings import DedupSettings
 
 Hashes = npt.NDArray[np.uint64]
 CodePoints = npt.NDArray[np.uint32]
+Places = npt.NDArray[np.int64]
 
 # Odd multipliers of two polynomial hashes modulo 2^64: over the characters of a word, the words of an n-gram.
 CHAR_BASE = 0x9E3779B97F4A7C15
@@ -149,3 +150,24 @@ def _datatrove(hash_name: str) -> _Datatrove:
 
     hash_one = create_hash_func(HashConfig(precision=64, hash_fc=hash_name))
     return _Datatrove(simplify_text, load_word_tokenizer("eng").word_tokenize, hash_one)
+
+
+def overlaps(
+    values: CodePoints,
+    offsets: Places,
+    which: Places,
+    others: CodePoints,
+    other_offsets: Places,
+    theirs: Places,
+) -> Places:
+    """int64 [n]: how many shingles set `which[i]` of the one collection shares with set `theirs[i]` of the other.
+
+    A collection is its sets one after the other, each sorted and unique, and the offsets of their bounds.
+    """
+    counts = np.empty(which.size, np.int64)
+    for place, (one, other) in enumerate(zip(which.tolist(), theirs.tolist(), strict=True)):
+        mine = values[offsets[one] : offsets[one + 1]]
+        counts[place] = np.intersect1d(
+            mine, others[other_offsets[other] : other_offsets[other + 1]], assume_unique=True
+        ).size
+    return counts

@@ -6,18 +6,28 @@ gives cluster and size of each document that is not alone. A document in neither
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import Counter
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from zlib import crc32
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from pipeline.store import Folder
+from pipeline.dedup.clusters import VERDICTS
+from pipeline.dedup.identity import texts
+from pipeline.dedup.plan import Source, load_plan
+from pipeline.dedup.rows import Rows, order_by, take
+from pipeline.dedup.stage import Counts, Job, bucket_writer, outputs, read_batches, read_bucket
+from pipeline.store import Entry, Folder
 
 REMOVED = pa.schema(
     [
         ("record_id", pa.string()),
         ("survivor_id", pa.string()),  # is kept, here or in the earlier dataset `seen_in`
         ("kind", pa.string()),  # exact: the survivor's text up to whitespace; near: any other
-        ("similarity", pa.float32()),  # true Jaccard to the survivor; below the threshold along a chain
+        ("similarity", pa.float64()),  # true Jaccard to the survivor; below the threshold along a chain
         ("seen_in", pa.string()),  # label of the earlier dataset that holds the survivor, "" for this one
     ]
 )
@@ -28,6 +38,8 @@ CLUSTERS = pa.schema(
         ("cluster_size", pa.int32()),
     ]
 )
+HOSTS = pa.schema([("host", pa.string()), ("documents", pa.int64()), ("removed", pa.int64())])
+TOP_HOSTS = 20
 
 
 class Verdict(NamedTuple):
@@ -58,3 +70,100 @@ def removed_name(split: str) -> str:
 
 def clusters_name(split: str) -> str:
     return f"clusters/{split}.parquet"
+
+
+def write_verdicts(job: Job) -> Counts:
+    """Write the two files of each split of a unit (`item`: unit, files, output folder); count what hosts lose."""
+    plan = load_plan(job.scratch)
+    rows = read_bucket(job.scratch, job.item["verdicts"], VERDICTS, job.item["unit"], len(plan.units))
+    out = Folder(job.item["out"])
+    entries: list[Entry] = []
+    kinds, hosts, lost = Counter[str](), Counter[str](), Counter[str]()
+    labels = np.array([source.label for source in plan.sources])
+    for number in plan.units[job.item["unit"]]:
+        source = plan.sources[number]
+        if source.label:
+            continue
+        mine = take(rows, rows["source"] == number)
+        mine = take(mine, order_by(mine["id_high"], mine["id_low"]))
+        removed = _removed(mine, labels)
+        entries.append(out.write_table(removed_name(source.name), removed))
+        entries.append(out.write_table(clusters_name(source.name), _clusters(mine)))
+        kinds.update(removed["kind"].to_pylist())
+        _count_hosts(source, set(removed["record_id"].to_pylist()), hosts, lost)
+    names = sorted(hosts)
+    bucket = np.array([crc32(name.encode()) % plan.id_buckets for name in names], np.uint32)
+    table = {
+        "host": np.array(names, object),
+        "documents": np.array([hosts[name] for name in names], np.int64),
+    }
+    table["removed"] = np.array([lost[name] for name in names], np.int64)
+    with bucket_writer(job.scratch, job.output("hosts"), HOSTS, plan.id_buckets) as writer:
+        writer.add(table, bucket)
+    return {"entries": [list(entry) for entry in entries], "kinds": dict(kinds)}
+
+
+def count_hosts(job: Job) -> Counts:
+    """What the hosts of a bucket (`item`: bucket, units) lost: those that lost most, and those that lost too much."""
+    plan = load_plan(job.scratch)
+    documents, lost = Counter[str](), Counter[str]()
+    files = outputs("verdicts", job.item["units"], "hosts")
+    for batch in read_batches(job.scratch, files, job.item["bucket"], plan.id_buckets):
+        for host, count, removed in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            documents[host] += count
+            lost[host] += removed
+    limit, least = plan.settings.max_source_loss_share, plan.settings.alarm_from
+    rows: list[dict[str, Any]] = [
+        {"host": host, "documents": documents[host], "removed": count}
+        for host, count in lost.items()
+        if count
+    ]
+    rows.sort(key=loss_order)
+    alarming = [
+        row for row in rows if row["documents"] >= least and row["removed"] > limit * row["documents"]
+    ]
+    return {"hosts": rows[:TOP_HOSTS], "alarming": alarming[:TOP_HOSTS], "n_alarming": len(alarming)}
+
+
+def loss_order(row: dict[str, Any]) -> tuple[int, str]:
+    return -row["removed"], row["host"]
+
+
+def _removed(rows: Rows, labels: Any) -> pa.Table:
+    itself = (rows["id_high"] == rows["survivor_high"]) & (rows["id_low"] == rows["survivor_low"])
+    rows = take(rows, ~itself)
+    exact = (rows["original_high"] == rows["survivor_high"]) & (rows["original_low"] == rows["survivor_low"])
+    columns = [
+        texts(rows["id_high"], rows["id_low"]),
+        texts(rows["survivor_high"], rows["survivor_low"]),
+        np.where(exact, "exact", "near").tolist(),
+        rows["similarity"],
+        labels[rows["survivor_source"]].tolist(),
+    ]
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, REMOVED, strict=True)], schema=REMOVED)
+
+
+def _clusters(rows: Rows) -> pa.Table:
+    columns = [
+        texts(rows["id_high"], rows["id_low"]),
+        texts(rows["cluster_high"], rows["cluster_low"]),
+        rows["size"],
+    ]
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, CLUSTERS, strict=True)], schema=CLUSTERS)
+
+
+def _count_hosts(source: Source, gone: set[str], hosts: Counter[str], lost: Counter[str]) -> None:
+    with source.folder.open(source.documents) as file:
+        for batch in pq.ParquetFile(file).iter_batches(columns=["id", "url"]):
+            for record_id, url in zip(batch["id"].to_pylist(), batch["url"].to_pylist(), strict=True):
+                host = _host(url or "")
+                hosts[host] += 1
+                if record_id in gone:
+                    lost[host] += 1
+
+
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""

@@ -1,0 +1,171 @@
+"""Candidate pairs: documents whose signatures agree in a whole band.
+
+A band key held by up to ALL_PAIRS documents makes every pair of them a candidate. A larger group (boilerplate,
+a template) is split without ever being compared all to all: its best documents are its representatives, every
+member is compared with those, and the members that are similar to none form the group of the next round, with more
+representatives, up to ROUNDS. What then remains has been compared with 80 others and can only be paired by
+another band; it is counted as `exhausted`.
+
+"Best" is one order everywhere: the oldest dataset first, then the longest text, then the smallest record_id. It is
+also the rule by which a cluster's survivor is chosen, so most receipts rest on a direct comparison.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.dedup.exact import COPIES, read_signatures
+from pipeline.dedup.plan import Plan, load_plan
+from pipeline.dedup.rows import (
+    Array,
+    Rows,
+    changes,
+    id_bucket,
+    key_bucket,
+    locate,
+    order_by,
+    repeated,
+    stack,
+    take,
+)
+from pipeline.dedup.shingles import mix
+from pipeline.dedup.stage import Counts, Job, bucket_writer, outputs, read_bucket
+
+ALL_PAIRS = 8
+ROUNDS = (2, 6, 18, 54)  # representatives of a large group in each round
+OLD_REPRESENTATIVES = 8  # more of them where earlier datasets are in the group
+
+KEYS = pa.schema(
+    [
+        *((name, pa.uint64()) for name in ("key", "id_high", "id_low")),
+        ("source", pa.int32()),
+        ("chars", pa.uint32()),
+    ]
+)
+# `better` goes before `id` in the order above; `group` is the band key that they share, 0 where it is done with.
+PAIRS = pa.schema(
+    [(name, pa.uint64()) for name in ("group", "better_high", "better_low", "id_high", "id_low")]
+    + [("better_source", pa.int32()), ("source", pa.int32())]
+    + [("better_chars", pa.uint32()), ("chars", pa.uint32())]
+)
+# The better document of a pair, and the chunk in which it will be compared.
+WANTED = pa.schema(
+    [("id_high", pa.uint64()), ("id_low", pa.uint64()), ("source", pa.int32()), ("chunk", pa.uint32())]
+)
+
+
+def scatter_bands(job: Job) -> Counts:
+    """Spread the band keys of a unit (`item`: its number, files of `gone`) over the buckets of `join_bands`."""
+    plan = load_plan(job.scratch)
+    bands = [f"band_{band:02d}" for band in range(plan.settings.bands)]
+    gone = _gone(job, plan)
+    signed = 0
+    buckets = plan.band_buckets * len(bands)
+    with bucket_writer(job.scratch, job.output("keys"), KEYS, buckets) as writer:
+        for rows in read_signatures(plan, job.item["unit"], [*KEYS.names[1:], "shingles", *bands]):
+            present = rows["shingles"] > 0
+            present &= locate(rows["id_high"], rows["id_low"], *gone) < 0
+            rows = take(rows, present)
+            signed += rows["chars"].size
+            shared = {name: rows[name] for name in KEYS.names[1:]}
+            parts, bucket = [], []
+            for band, name in enumerate(bands):
+                parts.append({"key": rows[name], **shared})
+                bucket.append(key_bucket(rows[name], plan.band_buckets) + np.uint32(band * plan.band_buckets))
+            writer.add(stack(parts), np.concatenate(bucket))
+    return {"signed": signed}
+
+
+def _gone(job: Job, plan: Plan) -> tuple[Array, Array]:
+    """The ids of this unit's exact copies, sorted."""
+    files = outputs("copies", job.item["copies"], "gone")
+    rows = read_bucket(job.scratch, files, COPIES, job.item["unit"], len(plan.units))
+    order = order_by(rows["id_high"], rows["id_low"])
+    return rows["id_high"][order], rows["id_low"][order]
+
+
+def join_bands(job: Job) -> Counts:
+    """Pair the documents of one bucket of band keys (`item`: bucket and number of units)."""
+    plan = load_plan(job.scratch)
+    buckets = plan.band_buckets * plan.settings.bands
+    files = outputs("bands", job.item["units"], "keys")
+    rows = read_bucket(job.scratch, files, KEYS, job.item["bucket"], buckets)
+    band = job.item["bucket"] // plan.band_buckets
+    rows = take(rows, repeated(rows["key"]))
+    rows["key"] = mix(rows["key"] + np.uint64(band)) | np.uint64(1)  # never 0, another one in each band
+    return _write_groups(job, plan, rows, ROUNDS[0])
+
+
+def regroup(job: Job) -> Counts:
+    """Pair what no representative took in (`item`: bucket, the round, its number of chunks)."""
+    plan = load_plan(job.scratch)
+    files = outputs(f"compare_{job.item['round'] - 1}", plan.chunks, "left")
+    rows = read_bucket(job.scratch, files, KEYS, job.item["bucket"], plan.id_buckets)
+    rows = take(rows, repeated(rows["key"]))
+    return _write_groups(job, plan, rows, ROUNDS[job.item["round"]])
+
+
+def _write_groups(job: Job, plan: Plan, rows: Rows, representatives: int) -> Counts:
+    pairs, counts = pair_groups(plan, rows, representatives)
+    write_pairs(job, plan, pairs)
+    return counts
+
+
+def pair_groups(plan: Plan, rows: Rows, representatives: int) -> tuple[Rows, Counts]:
+    """PAIRS of the groups of equal `key` in KEYS rows; pairs within earlier datasets are left out."""
+    age = plan.age_of(rows["source"])
+    order = order_by(rows["key"], age, -rows["chars"].astype(np.int64), rows["id_high"], rows["id_low"])
+    rows, old = take(rows, order), (age < plan.newest)[order]
+    first = changes(rows["key"])
+    group = np.cumsum(first) - 1
+    start, size = np.flatnonzero(first), np.bincount(group)
+    olds = np.bincount(group, weights=old).astype(np.int64)
+    few = size <= ALL_PAIRS
+    reps = np.where(few, size - 1, np.minimum(olds, OLD_REPRESENTATIVES) + representatives)
+    place = np.arange(group.size) - start[group] if group.size else group
+    against = np.where(old, 0, np.minimum(place, reps[group])) if group.size else group
+    member = np.repeat(np.arange(group.size), against)
+    nth = np.arange(member.size) - np.repeat(np.cumsum(against) - against, against)
+    better = start[group[member]] + nth if member.size else member
+    done = few[group[member]] | (place[member] < reps[group[member]]) if member.size else member.astype(bool)
+    pairs = {
+        "group": np.where(done, np.uint64(0), rows["key"][member]),
+        **{better_name(name): rows[name][better] for name in KEYS.names[1:]},
+        **{name: rows[name][member] for name in KEYS.names[1:]},
+    }
+    return pairs, {"groups": int(start.size), "largest": int(size.max(initial=0)), "pairs": int(member.size)}
+
+
+def write_pairs(job: Job, plan: Plan, pairs: Rows) -> None:
+    """Send each pair to the chunk of its worse document, and word to the chunk of the better one."""
+    chunk = plan.chunk_of(pairs["source"], pairs["id_high"], pairs["id_low"])
+    with bucket_writer(job.scratch, job.output("pairs"), PAIRS, plan.chunks) as writer:
+        writer.add(pairs, chunk)
+    wanted = {name: pairs[better_name(name)] for name in WANTED.names[:3]}
+    wanted["chunk"] = chunk
+    order = order_by(wanted["id_high"], wanted["id_low"], chunk)
+    wanted = take(wanted, order)
+    wanted = take(wanted, changes(wanted["id_high"], wanted["id_low"], wanted["chunk"]))
+    with bucket_writer(job.scratch, job.output("wanted"), WANTED, plan.chunks) as writer:
+        writer.add(wanted, plan.chunk_of(wanted["source"], wanted["id_high"], wanted["id_low"]))
+
+
+def better_name(column: str) -> str:
+    """PAIRS' name for this column of the better document."""
+    return f"better_{column.removeprefix('id_')}"
+
+
+def exhausted(job: Job) -> Counts:
+    """Count the documents that are left over after the last round (`item`: bucket)."""
+    plan = load_plan(job.scratch)
+    files = outputs(f"compare_{len(ROUNDS) - 1}", plan.chunks, "left")
+    rows = read_bucket(job.scratch, files, KEYS, job.item["bucket"], plan.id_buckets)
+    rows = take(rows, repeated(rows["key"]))
+    order = order_by(rows["id_high"], rows["id_low"])
+    return {"exhausted": int(changes(rows["id_high"][order], rows["id_low"][order]).sum())}
+
+
+def left_bucket(plan: Plan, rows: Rows) -> Array:
+    """The bucket of `regroup` that a left-over row belongs to."""
+    return id_bucket(rows["key"], rows["key"], plan.id_buckets)
