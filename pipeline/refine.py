@@ -293,6 +293,7 @@ class _Overran(BaseException):
 def _within_limits(page: Page, recipe: Recipe, tally: Tally) -> None:
     """Refine the page within its CPU time; over it, once more from the start, then quarantine."""
     limit = recipe.limits.page_cpu_seconds
+    page.given_text = page.text if page.has_text else None
     for _ in range(2):
         try:
             with _cpu_limit(limit):
