@@ -64,7 +64,8 @@ class Plan:
 
     @property
     def chunks(self) -> int:
-        return max(base + parts for base, parts in zip(self.chunk_base, self.chunk_parts, strict=True))
+        ends = (base + parts for base, parts in zip(self.chunk_base, self.chunk_parts, strict=True))
+        return max(ends, default=1)
 
     @property
     def newest(self) -> int:
