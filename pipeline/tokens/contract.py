@@ -25,6 +25,8 @@ FORMAT_VERSION = 1
 METADATA_KEY = b"gristmill.tokens"  # of the Parquet file's key-value metadata; its value is JSON
 ROW_GROUP_TOKENS = 1 << 20  # a row group is full before it passes this; a longer document stands alone
 
+REQUIRED = ("id", "tokens", "n_tokens")  # other columns may be missing or added
+
 _TYPES: dict[str, pa.DataType] = {"uint16": pa.uint16(), "uint32": pa.uint32()}
 _TODO = "Fetch the file again, or run `gristmill verify` on the dataset and rebuild what it names."
 
@@ -114,7 +116,7 @@ class TokenShard:
         Raises GristmillError where it is missing, damaged, no token shard, at odds with its own metadata, or,
         given `tokenizer_sha256`, made with another tokenizer.
         """
-        name = str(getattr(source, "name", source))
+        name = str(getattr(source, "name", None) or getattr(source, "path", source))
         try:
             file = pq.ParquetFile(source, page_checksum_verification=True)
         except FileNotFoundError as error:
@@ -190,7 +192,7 @@ class TokenShard:
         if header.dtype not in _TYPES:
             raise self._fault(f"the metadata says ids are {header.dtype}; they are uint16 or uint32")
         schema, expected = self._file.schema_arrow, token_schema(header.dtype)
-        for field in expected:
+        for field in (expected.field(name) for name in REQUIRED):
             found = schema.field(field.name).type if field.name in schema.names else None
             if found != field.type:
                 raise self._fault(

@@ -48,7 +48,7 @@ class Encoder:
         Raises ValueError where a text holds a lone surrogate, which no UTF-8 file can.
         """
         ids, offsets = self._encode(list(texts))
-        return ids.astype(self.dtype), offsets
+        return ids.astype(self.dtype, copy=False), offsets
 
     def encode(self, text: str) -> npt.NDArray[Any]:
         """The ids of one text."""

@@ -41,7 +41,10 @@ class TokenizerSettings(BaseModel):
         "one, or a tiktoken file of ranks; path or URL",
     )
     vocab_size: int = Field(
-        32768, ge=257, le=1 << 22, description="Tokens in all: 256 bytes, merges and special tokens together"
+        32768,
+        ge=257,
+        le=1 << 22,
+        description="Tokens in all: 256 bytes, merges and special tokens; not asked with path",
     )
     sample_bytes: int = Field(
         100_000_000,
