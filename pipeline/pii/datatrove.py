@@ -31,7 +31,8 @@ _HOST = (
 )
 _EMAIL = re.compile(rf"\b{_ATOM}+(?:\.{_ATOM}+)*@{_HOST}")
 _AT_HOST = re.compile(rf"@{_HOST}")
-_NOT_LOCAL = re.compile(r"[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]")
+_LOCAL_START = re.compile(rf"\b{_ATOM}")
+_NOT_LOCAL = re.compile(r"[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]|\.\.")
 _IP = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 
 
@@ -46,29 +47,29 @@ def mask_as_datatrove(text: str, *, emails: bool = True, ips: bool = True) -> tu
 
 
 def _mask_emails(text: str) -> tuple[str, int]:
-    """datatrove's `sub`, tried only from the run of local-part characters before an @ that a host follows."""
+    """datatrove's `sub`, tried only where an @ has a host after it and a local part before it."""
     replacements = cycle(EMAIL_REPLACEMENTS)
     parts: list[str] = []
     end, count = 0, 0
     at = text.find("@")
     while at >= 0:
-        if at >= end and _AT_HOST.match(text, at):
-            begin = _run_start(text, end, at)
-            match = _EMAIL.search(text, begin, len(text)) if begin < at else None
-            if match and match.start() < at:
+        if at > end and text[at - 1] != "." and _AT_HOST.match(text, at):
+            local = _LOCAL_START.search(text, _run_start(text, end, at), at)
+            match = _EMAIL.match(text, local.start()) if local else None
+            if match:
                 parts += [text[end : match.start()], next(replacements)]
                 end, count = match.end(), count + 1
-        at = text.find("@", at + 1)
+        at = text.find("@", max(at + 1, end))
     parts.append(text[end:])
     return "".join(parts), count
 
 
 def _run_start(text: str, floor: int, at: int) -> int:
-    """Where the characters begin that a local part ending at `at` can have, `floor` or later."""
+    """The first place, `floor` or later, from which only what a local part may hold comes before the @."""
     begin, step = at, 64
     while begin > floor:
         low = max(floor, begin - step)
-        outside = list(_NOT_LOCAL.finditer(text, low, begin))
+        outside = list(_NOT_LOCAL.finditer(text, low, min(begin + 1, at)))
         if outside:
             return outside[-1].end()
         begin, step = low, step * 2

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from pipeline.pii.presidio import presidio, without_heavy_imports
+from pipeline.pii.presidio import recogniser_classes
 from pipeline.pii.spans import NAMED, PROVEN, Found
 
 ENTITY = "EMAIL_ADDRESS"
@@ -78,6 +78,8 @@ def find_hidden_emails(text: str) -> Iterator[Found]:
 
 def _address(text: str, at: int, floor: int) -> tuple[int, int] | None:
     """The span of the address around the @ at `at`, beginning at `floor` or later."""
+    if at == floor or at + 1 == len(text) or text[at - 1].isspace() or text[at + 1] in " @.\n":
+        return None
     before = text[max(floor, at - _LOCAL_CHARS) : at]
     after = text[at : at + _DOMAIN_CHARS + 1]
     quoted = _QUOTED_LOCAL.search(before) if before.endswith('"') else None
@@ -113,13 +115,11 @@ def _host_labels(domain: str) -> int:
 @cache
 def _recogniser() -> Any:
     """Presidio's e-mail recogniser over the public suffix list that tldextract ships, never the network's."""
-    package = presidio()
-    with without_heavy_imports():
-        import tldextract
+    import tldextract
 
     suffixes = tldextract.TLDExtract(cache_dir=None, suffix_list_urls=(), fallback_to_snapshot=True)
 
-    class EmailRecognizer(package.predefined_recognizers.EmailRecognizer):  # type: ignore[misc,name-defined]  # untyped base
+    class EmailRecognizer(recogniser_classes()["EmailRecognizer"]):  # type: ignore[misc]  # untyped base
         def validate_result(self, pattern_text: str) -> bool:
             return bool(suffixes(pattern_text.rpartition("@")[2]).suffix and suffixes(pattern_text).domain)
 

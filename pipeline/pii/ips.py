@@ -24,13 +24,13 @@ _SAYS_IP = re.compile(
 )
 # A version or a section, not an address: "version 6.1.2.2", "sections 6.1 and 6.1.2.2", "Firefox/3.0.0.11".
 _SAYS_NO_IP = re.compile(
-    r"(?i)(?:(?<![a-z])(?:v|ver|version(?:en|s|e)?|release|rev|revision|build|firmware|driver|update|upgrade|patch|"
-    r"sections?|sect?|§+|chapters?|clauses?|articles?|paragraphs?|rules?|tables?|figures?|fig|appendix|step|"
-    r"abschnitt|kapitel|раздел|версия|версии|wersja|wersji)[\s.:#№]{0,3}|[a-z][\w.+-]*/)"
+    r"(?i)(?:(?<![a-z])(?:v|ver|version(?:en|s|e)?|release|rev|revision|build|firmware|driver|update|"
+    r"upgrade|patch|sections?|sect?|§+|chapters?|clauses?|articles?|paragraphs?|rules?|tables?|fig|"
+    r"figures?|appendix|step|abschnitt|kapitel|раздел|версия|версии|wersja|wersji)[\s.:#№]{0,3}|[a-z][\w.+-]*/)"
     r"(?:(?:no|number|nr|is|to|from)\W{1,2})?(?:[\d.]+(?:,|\s(?:and|or|to|und|et|y|–|-))\s)*$"
 )
-# Four numbers under this are one address in 4,096, and most sections and versions: at the head of a line, after a
-# name or after "in" they are taken for one.
+# Four numbers under this are one address in 4,096, and most sections and versions: at the head of a line,
+# after a name or after "in" they are taken for one.
 _SMALL = 32
 _MAY_BE_SECTION = re.compile(r"(?:(?:^|\n)[\W_]*|\b(?:in|see|per|of|under|and|or|by) |\b[A-Z][\w+-]* |\()$")
 

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from pipeline.pii.phone_words import AND, ASKED, LABEL_AFTER, LABELLED, LIKELY, OTHER_NUMBER
-from pipeline.pii.presidio import presidio
+from pipeline.pii.presidio import recogniser_classes
 from pipeline.pii.spans import NAMED, SHAPED, Found
 
 ENTITY = "PHONE_NUMBER"
@@ -195,7 +195,7 @@ def _is_national(number: str, digits: str, regions: tuple[str, ...]) -> bool:
 
 @cache
 def _recogniser(region: str, leniency: int) -> Any:
-    return presidio().predefined_recognizers.PhoneRecognizer(supported_regions=(region,), leniency=leniency)
+    return recogniser_classes()["PhoneRecognizer"](supported_regions=(region,), leniency=leniency)
 
 
 _KINDS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -25,9 +26,11 @@ class Found(NamedTuple):
 
 def settle(found: Iterable[Found]) -> list[Found]:
     """Findings without overlap, in order: the most certain stands, of equals the longest, then the first."""
-    ranked = sorted(found, key=lambda f: (-f.certainty, f.start - f.end, f.start, f.entity))
-    standing: list[Found] = []
-    for candidate in ranked:
-        if all(candidate.end <= other.start or other.end <= candidate.start for other in standing):
-            standing.append(candidate)
-    return sorted(standing, key=lambda f: f.start)
+    standing: list[Found] = []  # in order, so that only the two neighbours can overlap
+    for one in sorted(found, key=lambda f: (-f.certainty, f.start - f.end, f.start, f.entity)):
+        place = bisect(standing, one.start, key=lambda f: f.start)
+        if (place == 0 or standing[place - 1].end <= one.start) and (
+            place == len(standing) or one.end <= standing[place].start
+        ):
+            standing.insert(place, one)
+    return standing

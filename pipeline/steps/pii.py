@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import field_validator, model_validator
 
 from pipeline.pii.datatrove import mask_as_datatrove
+from pipeline.pii.presidio import NER_ENTITIES, can_find_names, other_recognisers
 from pipeline.pii.replace import placeholder, replace_found, surrogate
 from pipeline.pii.scan import ENTITIES, find_pii
 from pipeline.record import Drop, Page
@@ -50,6 +51,8 @@ class RemovePii(Step):
             raise ValueError(
                 f"no entity {unknown[0]!r}: {', '.join(ENTITIES)}, or one of Presidio's in lower case"
             )
+        if not can_find_names() and any(name.upper() in NER_ENTITIES for name in entities):
+            raise ValueError('names and places need the extra "ner": pip install "gristmill[ner]"')
         return tuple(dict.fromkeys(entities))
 
     @field_validator("phone_regions")
@@ -119,6 +122,6 @@ _SHORT = {entity: name for name, entity in ENTITIES.items()}
 
 
 def _presidio_has(entity: str) -> bool:
-    from pipeline.pii.presidio import NER_ENTITIES, other_recognisers
-
+    if entity in _SHORT:  # goes by its short name
+        return False
     return entity in NER_ENTITIES or bool(other_recognisers(entity))

@@ -3,8 +3,8 @@
 A value leaks when one of its letters or digits is left in the text, under whatever type the rest went. A
 finding is right when it overlaps a labelled value of its type. The labelled sets are Presidio's synthetic
 sentences, libphonenumber's example numbers of 131 regions, php-iban's examples, and isemail's addresses; the
-texts without labels show how often something is found where hardly anything is (most of that is real: articles
-print phone numbers). `--misses` prints what leaked and what was found wrongly in the labelled sets.
+texts without labels show how often something is found where hardly anything is (most of that is real:
+articles print phone numbers). `--misses` prints what leaked and what was found wrongly in the labelled sets.
 """
 
 from __future__ import annotations
