@@ -119,13 +119,17 @@ def plan(
     from pipeline.commands.plan import make_plan, show_plan
 
     source = _sources(inputs, crawl, files, seed)
-    prediction = make_plan(_recipe(preset, settings), source, sample, seed, workers, core_hour_price, _progress(as_json))
+    prediction = make_plan(
+        _recipe(preset, settings), source, sample, seed, workers, core_hour_price, _progress(as_json)
+    )
     _print_json(prediction) if as_json else show_plan(out, prediction)
 
 
 @app.command()
 def explain(
-    what: Annotated[str, typer.Argument(help="A URL or a record_id.")], dataset: InDataset = "dataset", as_json: AsJson = False
+    what: Annotated[str, typer.Argument(help="A URL or a record_id.")],
+    dataset: InDataset = "dataset",
+    as_json: AsJson = False,
 ) -> None:
     """Tell a record's whole story: where it lay, each step's verdict, its cluster, its shard and tokens."""
     from pipeline.commands.explain import show_story
@@ -310,7 +314,9 @@ def recipe_diff(one: Annotated[str, typer.Argument()], other: Annotated[str, typ
     """What differs between two recipes."""
     from difflib import unified_diff
 
-    lines = unified_diff(_recipe(one, []).yaml().splitlines(), _recipe(other, []).yaml().splitlines(), one, other, n=2, lineterm="")
+    lines = unified_diff(
+        _recipe(one, []).yaml().splitlines(), _recipe(other, []).yaml().splitlines(), one, other, n=2, lineterm=""
+    )
     print("\n".join(lines))
 
 

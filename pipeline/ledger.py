@@ -52,7 +52,7 @@ class Dataset:
 
 
 def explain(dataset: Dataset, what: str) -> list[dict[str, Any]]:
-    """The story of every record with this record_id or URL, first things first.
+    """The story of every record with this record_id or URL, pages before their requests and metadata.
 
     Each story holds: `where` (file, byte range), `steps` (label, verdict, values with their limits), `state`, and for
     a duplicate its survivor and cluster, for a kept one its shard, row and tokens. An empty list: no such record.
@@ -62,7 +62,7 @@ def explain(dataset: Dataset, what: str) -> list[dict[str, Any]]:
         column = table["record_id"] if _is_record_id(what) else table["url"]
         hits = table.filter(pc.equal(column, what))
         stories += [_story(row, dataset) for row in hits.to_pylist()]
-    return stories
+    return sorted(stories, key=lambda story: (story["where"]["file"], not story["steps"], story["where"]["offset"]))
 
 
 def nearest_urls(dataset: Dataset, url: str, most: int = 5) -> list[str]:
@@ -199,7 +199,11 @@ def _step_story(row: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
     for step in recipe.steps:
         ended = row["step"] == step.label
         values = {c.removeprefix(f"{step.label}."): row[c] for c in step.columns if row.get(c) is not None}
-        limits = {rule.value: f"{rule.keep} {getattr(step, rule.setting)}" for rule in step.rules if rule.value in values}
+        limits: dict[str, list[str]] = {}
+        for rule in step.rules:
+            limit = getattr(step, rule.setting)
+            if rule.value in values and limit is not None:
+                limits.setdefault(rule.value, []).append(f"{rule.keep} {float(limit):g}")
         verdict = row["state"] if ended else "passed"
         told.append({"step": step.label, "verdict": verdict, "values": values, "limits": limits})
         if ended:
@@ -260,5 +264,3 @@ def _examples(into: list[str], table: pa.Table, mask: np.ndarray[Any, Any], most
 
 def _is_record_id(what: str) -> bool:
     return len(what) == 32 and all(c in "0123456789abcdef" for c in what)
-
-

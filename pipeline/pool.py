@@ -161,9 +161,7 @@ class _Worker:
         self.pipe: Connection
         self.pipe, theirs = context.Pipe()
         self._beat = context.RawArray("d", [NO_RECORD, 0.0])
-        self._process: BaseProcess = context.Process(
-            target=_work, args=(theirs, self._beat, memory), daemon=True
-        )
+        self._process: BaseProcess = context.Process(target=_work, args=(theirs, self._beat, memory), daemon=True)
         self._process.start()
         theirs.close()
 

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.dedup import load_verdicts
-from pipeline.record import DOCUMENT_SCHEMA, ledger_schema
 from pipeline.recipe import Recipe, digest
+from pipeline.record import DOCUMENT_SCHEMA, ledger_schema
 from pipeline.store import Folder, Manifest
 from pipeline.tokens import Encoder, TokenShardWriter, part_of
 
@@ -135,9 +135,7 @@ def plan_shards(
             groups[-1].append((key, folder))
             filled += chars
         tasks += [
-            ShardTask(
-                f"{part}-{number:05d}", part, tuple(group), work, tokenizer_key, recipe.tokenizer.end_of_text
-            )
+            ShardTask(f"{part}-{number:05d}", part, tuple(group), work, tokenizer_key, recipe.tokenizer.end_of_text)
             for number, group in enumerate(groups)
         ]
     return tasks
@@ -289,8 +287,7 @@ def _settled(
     ledger = work.read_table(f"refine/{key}/ledger.parquet")
     verdicts = {row["id"]: row for row in work.read_table(f"{placed_folder}/placed.parquet").to_pylist()}
     columns: dict[str, list[Any]] = {
-        name: ledger[name].to_pylist()
-        for name in ("record_id", "state", "step", "rule", "value", "limit", "detail")
+        name: ledger[name].to_pylist() for name in ("record_id", "state", "step", "rule", "value", "limit", "detail")
     }
     more: dict[str, list[Any]] = {
         name: [None] * ledger.num_rows
@@ -310,11 +307,12 @@ def _settled(
             more["shard"][i], more["row"][i], more["token_start"][i], more["n_tokens"][i] = where[record]
     for name, values in {**columns, **more}.items():
         index = schema.get_field_index(name)
-        ledger = ledger.set_column(index, schema.field(index), pa.array(values, _plain_type(schema, index)).cast(schema.field(index).type))
+        ledger = ledger.set_column(
+            index, schema.field(index), pa.array(values, _plain_type(schema, index)).cast(schema.field(index).type)
+        )
     return ledger
 
 
 def _plain_type(schema: pa.Schema, index: int) -> pa.DataType:
     kind = schema.field(index).type
     return kind.value_type if pa.types.is_dictionary(kind) else kind
-

@@ -113,7 +113,9 @@ class Recipe(BaseModel):
         for setting in settings:
             path, _, value = setting.partition("=")
             if not _:
-                raise GristmillError("a setting is NAME=VALUE", setting, "For example --set gopher_quality.min_words=30")
+                raise GristmillError(
+                    "a setting is NAME=VALUE", setting, "For example --set gopher_quality.min_words=30"
+                )
             _set(data, path.strip().split("."), yaml.safe_load(value), setting)
         return _validated(data, "--set", None)
 
@@ -153,7 +155,9 @@ def parse_recipe(text: str, where: str) -> Recipe:
         data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise GristmillError(f"this is not YAML: {error.problem}", f"{where}, line {line}", "Mend that line.") from error
+        raise GristmillError(
+            f"this is not YAML: {error.problem}", f"{where}, line {line}", "Mend that line."
+        ) from error
     if not isinstance(data, dict):
         raise GristmillError("a recipe is a mapping", where, "See `gristmill recipe show default`.")
     return _validated(data, where, root)
@@ -182,7 +186,9 @@ def _validated(data: dict[str, Any], where: str, root: yaml.Node | None) -> Reci
         try:
             name, settings = _name_and_settings(entry)
         except ValueError as error:
-            raise GristmillError(str(error), _line(where, root, place), "See `gristmill recipe show default`.") from None
+            raise GristmillError(
+                str(error), _line(where, root, place), "See `gristmill recipe show default`."
+            ) from None
         if name not in STEPS:
             raise GristmillError(
                 f"there is no step named {name}{_perhaps(name, STEPS)}",

@@ -185,7 +185,8 @@ DOCUMENT_SCHEMA = pa.schema(
 
 # Documents of one split on their way from refining to publishing: what is not yet known left out, the host added.
 REFINED_SCHEMA = pa.schema(
-    [f for f in DOCUMENT_SCHEMA if f.name not in ("token_count", "cluster_id", "cluster_size")] + [pa.field("host", pa.string())]
+    [f for f in DOCUMENT_SCHEMA if f.name not in ("token_count", "cluster_id", "cluster_size")]
+    + [pa.field("host", pa.string())]
 )
 
 # One row for each record of the input. Measured values follow as float64 columns named "step.value".

@@ -99,7 +99,11 @@ def refine_split(task: RefineTask) -> dict[str, Any]:
         kept_writer = pq.ParquetWriter(documents.file, REFINED_SCHEMA, compression="zstd")
         ledger_writer = pq.ParquetWriter(ledger.file, schema, compression="zstd")
         signature_writer = pq.ParquetWriter(
-            signatures.file, signature_schema(dedup.bands), compression="NONE", use_dictionary=False, write_statistics=False
+            signatures.file,
+            signature_schema(dedup.bands),
+            compression="NONE",
+            use_dictionary=False,
+            write_statistics=False,
         )
         with kept_writer, ledger_writer, signature_writer:
             for pages in _batches(_refined(task, reading, tally, samples)):
@@ -192,7 +196,9 @@ class Samples:
 
     def table(self, recipe: Recipe) -> pa.Table:
         """All samples in a stated order, personal data removed as the recipe removes it."""
-        rows = [row for key in sorted(self._heaps) for _, row in sorted(self._heaps[key], reverse=True, key=lambda r: r[0])]
+        rows = [
+            row for key in sorted(self._heaps) for _, row in sorted(self._heaps[key], reverse=True, key=lambda r: r[0])
+        ]
         remover = recipe.step("pii")
         for row in rows if remover else ():
             row["excerpt"] = _without_pii(remover, row) if remover else row["excerpt"]

@@ -105,9 +105,7 @@ class Run:
 
     def _refine(self, work: Folder) -> tuple[list[str], list[dict[str, Any]]]:
         keys = [refine_key(split, self.recipe) for split in self.splits]
-        tasks = [
-            RefineTask(split, self.recipe, work.url, key) for split, key in zip(self.splits, keys, strict=True)
-        ]
+        tasks = [RefineTask(split, self.recipe, work.url, key) for split, key in zip(self.splits, keys, strict=True)]
         refined = self._phase("refine", refine_split, tasks, [f"refine/{key}" for key in keys], _after_crash)
         _check_tiling(self.splits, refined)
         return keys, refined
@@ -282,7 +280,9 @@ class Run:
             strangers = [name for name in self.out.names() if not name.startswith("run/")]
             if strangers:
                 raise GristmillError(
-                    f"the folder holds files of no run ({strangers[0]}, …)", self.out.url, "Choose an empty or new folder."
+                    f"the folder holds files of no run ({strangers[0]}, …)",
+                    self.out.url,
+                    "Choose an empty or new folder.",
                 )
         else:
             state = home.read_json("state.json")
@@ -374,9 +374,7 @@ def _missing(out: Folder, manifest: Manifest) -> list[str]:
 
 def _inputs(splits: Sequence[Split]) -> list[dict[str, Any]]:
     files = {split.file.name: split.file for split in splits}
-    return [
-        {"name": f.name, "bytes": f.size, "content": f.content, "dump": f.dump} for _, f in sorted(files.items())
-    ]
+    return [{"name": f.name, "bytes": f.size, "content": f.content, "dump": f.dump} for _, f in sorted(files.items())]
 
 
 def _reading_by_file(splits: Sequence[Split], refined: Sequence[dict[str, Any]]) -> dict[str, Any]:

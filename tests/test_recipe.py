@@ -70,7 +70,11 @@ def test_settings_from_the_command_line() -> None:
     assert changed.step("gopher_quality").min_words == 7  # type: ignore[union-attr]
     assert changed.dedup.exact is False
     assert changed.publish.shard_mb == 1
-    for wrong, told in (("gopher.min_words=1", "did you mean gopher_quality"), ("gopher_quality.min=1", "no setting"), ("x", "NAME=VALUE")):
+    for wrong, told in (
+        ("gopher.min_words=1", "did you mean gopher_quality"),
+        ("gopher_quality.min=1", "no setting"),
+        ("x", "NAME=VALUE"),
+    ):
         with pytest.raises(GristmillError, match=told):
             recipe.with_settings([wrong])
 

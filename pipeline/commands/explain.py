@@ -22,7 +22,7 @@ def show_story(out: Console, story: dict[str, Any]) -> None:
     )
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for step in story["steps"]:
-        told = [f"{k} {_number(v)}" + (f" ({step['limits'][k]})" if k in step["limits"] else "") for k, v in step["values"].items()]
+        told = [f"{name} {_number(value)}{_limits(step, name)}" for name, value in step["values"].items()]
         colour = "green" if step["verdict"] == "passed" else "red"
         table.add_row(f"  {step['step']}", f"[{colour}]{step['verdict']}[/]", escape(", ".join(told)))
     out.print(table)
@@ -49,7 +49,9 @@ def show_what_if(out: Console, answer: WhatIf, settings: list[str]) -> None:
     """What would go and what would come back."""
     share = answer.go_tokens / answer.tokens if answer.tokens else 0
     out.print(f"with {escape(', '.join(settings))}:")
-    out.print(f"  would go          {sum(answer.go.values()):,} of {answer.kept:,} documents, {share:.1%} of the tokens")
+    out.print(
+        f"  would go          {sum(answer.go.values()):,} of {answer.kept:,} documents, {share:.1%} of the tokens"
+    )
     _rules(out, answer.go)
     out.print(f"  would come back   {sum(answer.back.values()):,} pages past the step that dropped them")
     _rules(out, answer.back)
@@ -68,6 +70,10 @@ def show_what_if(out: Console, answer: WhatIf, settings: list[str]) -> None:
 def _rules(out: Console, counts: Counter[str]) -> None:
     for rule, count in counts.most_common():
         out.print(f"    {count:>8,}  {rule}")
+
+
+def _limits(step: dict[str, Any], value: str) -> str:
+    return f" ({', '.join(step['limits'][value])})" if value in step["limits"] else ""
 
 
 def _number(value: float) -> str:

@@ -21,14 +21,41 @@ from pipeline.sources import plan_inputs
 from pipeline.store import Folder
 
 # Student's t, two-sided 90 %, by degrees of freedom; beyond the table the normal value.
-_T90 = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81, 1.80, 1.78, 1.77, 1.76, 1.75, 1.75, 1.74, 1.73, 1.73, 1.72)
+_T90 = (
+    6.31,
+    2.92,
+    2.35,
+    2.13,
+    2.02,
+    1.94,
+    1.89,
+    1.86,
+    1.83,
+    1.81,
+    1.80,
+    1.78,
+    1.77,
+    1.76,
+    1.75,
+    1.75,
+    1.74,
+    1.73,
+    1.73,
+    1.72,
+)
 _CHARS_A_TOKEN = 4.4  # English web text under a 32k byte-level BPE: README, "What a run costs"
 _UNITS = 24  # pieces into which the sample is cut, at least, so that an interval can be told
 _QUANTITIES = ("cpu_seconds", "records", "documents", "chars", "out_bytes")
 
 
 def make_plan(
-    recipe: Recipe, inputs: Sequence[str], sample: int, seed: int, workers: int, core_hour_price: float, progress: Progress
+    recipe: Recipe,
+    inputs: Sequence[str],
+    sample: int,
+    seed: int,
+    workers: int,
+    core_hour_price: float,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Refine `sample` of the inputs, chosen by `seed`, and scale by stored bytes.
 
@@ -124,7 +151,9 @@ def _ratio(units: Sequence[dict[str, float]], name: str, total: float) -> dict[s
     estimate, n = value / size * total, len(units)
     if n == 1:
         raise GristmillError(
-            "the sample cannot be cut into pieces, so no interval can be told", "--sample", "Take more files: --sample 5."
+            "the sample cannot be cut into pieces, so no interval can be told",
+            "--sample",
+            "Take more files: --sample 5.",
         )
     without = [(value - u[name]) / (size - u["bytes"]) * total for u in units]
     mean = sum(without) / n

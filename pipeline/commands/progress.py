@@ -70,6 +70,4 @@ class Rate:
             return ""
         seconds = max(time.monotonic() - self._begun, 1e-9)
         kept = 100 * self._kept / self._records
-        return (
-            f"{self._records / seconds:,.0f} records/s  {self._bytes / seconds / 1e6:.1f} MB/s  {kept:.0f}% of records kept"
-        )
+        return f"{self._records / seconds:,.0f} records/s  {self._bytes / seconds / 1e6:.1f} MB/s  {kept:.0f}% of records kept"

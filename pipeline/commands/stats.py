@@ -51,7 +51,9 @@ def show_funnel(out: Console, url: str) -> None:
             f"[dim]{rules}{f', {more} more' if more > 0 else ''}[/]",
         )
     out.print(table)
-    out.print(f"{pages:,} records in, {told['kept']:,} documents and {told['tokens']:,} tokens published in {told['shards']} shards")
+    out.print(
+        f"{pages:,} records in, {told['kept']:,} documents and {told['tokens']:,} tokens published in {told['shards']} shards"
+    )
 
 
 def first_documents(url: str, number: int) -> list[dict[str, Any]]:

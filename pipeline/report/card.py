@@ -117,7 +117,9 @@ def _contents(facts: Facts) -> str:
 
 def _origin(facts: Facts) -> str:
     about = facts.manifest.about
-    steps = "\n".join(f"{i}. `{s.label}`{f' ({s.version})' if s.version else ''}" for i, s in enumerate(facts.recipe.steps, 1))
+    steps = "\n".join(
+        f"{i}. `{s.label}`{f' ({s.version})' if s.version else ''}" for i, s in enumerate(facts.recipe.steps, 1)
+    )
     files = [(f"`{f['name']}`", f"{f['bytes']:,}", f"`{f['content']}`") for f in about["inputs"][:TOP]]
     more = f"\n\nand {len(about['inputs']) - TOP:,} more, in `manifest.json`." if len(about["inputs"]) > TOP else ""
     return (
@@ -182,7 +184,9 @@ the authors. Language and quality are judged by rules and small models; see the 
 
 def _ranked(name: str, documents: Any, tokens: Any) -> str:
     top = sorted(documents, key=lambda key: (-documents[key], key))[:TOP]
-    return _table((name, "documents", "tokens"), [(key or "–", f"{documents[key]:,}", f"{tokens[key]:,}") for key in top])
+    return _table(
+        (name, "documents", "tokens"), [(key or "–", f"{documents[key]:,}", f"{tokens[key]:,}") for key in top]
+    )
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -43,7 +43,9 @@ def histogram_chart(histogram: Histogram) -> str:
             continue
         full = tall * log1p(kept + dropped) / peak
         shade = full * kept / (kept + dropped)
-        title = f"{_short(histogram.edges[i])} to {_short(histogram.edges[i + 1])}: {kept:,} passed, {dropped:,} dropped"
+        title = (
+            f"{_short(histogram.edges[i])} to {_short(histogram.edges[i + 1])}: {kept:,} passed, {dropped:,} dropped"
+        )
         bars.append(
             f'<g><title>{title}</title><rect x="{i * width:.1f}" y="{base - full:.1f}" width="{width - 1:.1f}" '
             f'height="{full - shade:.1f}" class="gone"/><rect x="{i * width:.1f}" y="{base - shade:.1f}" '

@@ -102,8 +102,12 @@ def _early(facts: Facts) -> str:
         f"The early language gate dropped {early.dropped_early:,} pages before extraction; {early.audited:,} more were let "
         f"through to check it, {early.judged:,} of them reached the late gate, which kept {early.kept_late:,}"
     )
-    bound = f" (so with 95 % confidence it loses at most {early.upper_bound:.1%} of what it drops)" if early.judged else ""
-    return f"<p>{told}{bound}. Of {early.passed_early:,} that passed it, the late gate dropped {early.dropped_late:,}.</p>"
+    bound = (
+        f" (so with 95 % confidence it loses at most {early.upper_bound:.1%} of what it drops)" if early.judged else ""
+    )
+    return (
+        f"<p>{told}{bound}. Of {early.passed_early:,} that passed it, the late gate dropped {early.dropped_late:,}.</p>"
+    )
 
 
 def _samples(tables: Iterable[pa.Table]) -> str:
@@ -119,7 +123,10 @@ def _samples(tables: Iterable[pa.Table]) -> str:
         name = "kept, before deduplication" if state == "kept" else f"{state} by {step}, {rule}"
         pages = "".join(_sample(row) for row in shown)
         told.append(f"<details><summary><b>{escape(name)}</b></summary>{pages}</details>")
-    return "<p class=soft>Pages chosen by hash, so nobody picked them. Text is cut after 3,000 characters.</p>" + "".join(told)
+    return (
+        "<p class=soft>Pages chosen by hash, so nobody picked them. Text is cut after 3,000 characters.</p>"
+        + "".join(told)
+    )
 
 
 def _sample(row: dict[str, Any]) -> str:
@@ -135,10 +142,10 @@ def _histograms(facts: Facts) -> str:
     pictures = "".join(
         f"<div><h3>{escape(histogram.column)}</h3>{histogram_chart(histogram)}</div>"
         for histogram in facts.histograms
-        if histogram.limits
+        if histogram.limits and sum(1 for n in map(sum, zip(histogram.kept, histogram.dropped, strict=True)) if n) > 1
     )
     key = _key("passed this step", "dropped by it", "limit")
-    return f"{key}<p class=soft>Heights are on a log scale.</p><div class=pictures>{pictures}</div>"
+    return f"{key}<p class=soft>Heights are on a log scale. Values that are the same on every page are left out.</p><div class=pictures>{pictures}</div>"
 
 
 def _languages(facts: Facts) -> str:
@@ -151,7 +158,9 @@ def _languages(facts: Facts) -> str:
 
 
 def _hosts(facts: Facts) -> str:
-    rows = [(host or "(none)", float(n), f"{n:,} docs, {facts.host_tokens[host]:,} tokens") for host, n in _top(facts.hosts)]
+    rows = [
+        (host or "(none)", float(n), f"{n:,} docs, {facts.host_tokens[host]:,} tokens") for host, n in _top(facts.hosts)
+    ]
     return bar_chart(rows, "Hosts by published documents") if rows else ""
 
 
@@ -202,7 +211,12 @@ def _archives(facts: Facts) -> str:
 def _speed(metrics: dict[str, Any]) -> str:
     pages, seconds = metrics["pages"], metrics["cpu_seconds"]
     rows = [
-        (step, f"{pages.get(step, 0):,}", f"{spent:.2f}", f"{1000 * spent / pages[step]:.2f}" if pages.get(step) else "")
+        (
+            step,
+            f"{pages.get(step, 0):,}",
+            f"{spent:.2f}",
+            f"{1000 * spent / pages[step]:.2f}" if pages.get(step) else "",
+        )
         for step, spent in seconds.items()
     ]
     machine = metrics["machine"]

@@ -47,7 +47,11 @@ def test_a_full_disk_is_a_clear_error_and_the_old_file_stands() -> None:
     folder = Folder("/dev/shm/gristmill-full" if os.path.isdir("/dev/shm") else "/tmp/gristmill-full")
     folder.write_bytes("x", b"old")
     try:
-        with pytest.raises(GristmillError, match="No space left"), folder.create("x"), open("/dev/full", "wb", 0) as full:
+        with (
+            pytest.raises(GristmillError, match="No space left"),
+            folder.create("x"),
+            open("/dev/full", "wb", 0) as full,
+        ):
             full.write(b"more")
         assert folder.read("x") == b"old"
     finally:
