@@ -122,6 +122,7 @@ def _survey(
     ]
     out.remove("work/survey")  # the signatures may have changed since
     counts = run_stage(out.sub("work"), "survey", survey, items, run_tasks)
+    out.remove("work/survey")
     found = [one for count in counts for one in count["found"]]
     return [replace(source, **one) for source, one in zip(sources, found, strict=True)]
 

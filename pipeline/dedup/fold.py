@@ -58,6 +58,12 @@ def fold_table() -> FoldTable:
     return FoldTable(values, expansions)
 
 
+def unicode_version() -> str:
+    """The version of Unicode that the frozen table was made from."""
+    with np.load(_FILE) as stored:
+        return str(stored["unicode"])
+
+
 def build() -> FoldTable:
     """The table as this Python's `unicodedata` would have it."""
     values = np.zeros(CODE_POINTS, np.uint32)

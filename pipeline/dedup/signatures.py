@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.dedup import shingles as kernels
 from pipeline.dedup.identity import halves
 from pipeline.dedup.settings import DedupSettings
 from pipeline.dedup.shingles import Hashes, mix, shingle_hashes, shingle_set
@@ -135,6 +136,9 @@ def minima(shingles: Hashes, settings: DedupSettings) -> Hashes:
     """
     a, b = permutations(settings.seed, settings.bands * settings.rows)
     least = np.full(a.size, MERSENNE, np.uint64)
+    if kernels.native is not None:
+        kernels.native.minima(np.ascontiguousarray(shingles), a, b, least)
+        return least
     for start in range(0, shingles.size, _BLOCK):
         values = shingles[start : start + _BLOCK, None] * a + b
         values = (values & np.uint64(MERSENNE)) + (values >> np.uint64(61))

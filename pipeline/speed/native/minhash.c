@@ -1,0 +1,245 @@
+/* pipeline.speed._minhash: normalise, shingle, minima, and the overlap of sets.
+ *
+ * pipeline/dedup/shingles.py and signatures.py hold the twins in numpy, which say what each function means. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+
+#define SEPARATOR 0u
+#define IGNORED 1u
+#define DIGIT 0x30u
+#define ALONE (1u << 30)
+#define EXPANDS (1u << 31)
+#define CODE_POINTS 0x110000
+#define CHAR_BASE UINT64_C(0x9E3779B97F4A7C15)
+#define WORD_BASE UINT64_C(0xC2B2AE3D27D4EB4F)
+#define MERSENNE ((UINT64_C(1) << 61) - 1)
+
+/* 64-bit products in vectors want AVX2 or AVX-512; the loader takes what the machine has. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define FOR_EACH_MACHINE __attribute__((target_clones("arch=skylake-avx512", "avx2", "default"), optimize("O3")))
+#else
+#define FOR_EACH_MACHINE
+#endif
+
+static inline uint64_t mix(uint64_t h)
+{
+    h = (h ^ (h >> 33)) * UINT64_C(0xFF51AFD7ED558CCD);
+    h = (h ^ (h >> 33)) * UINT64_C(0xC4CEB9FE1A85EC53);
+    return h ^ (h >> 33);
+}
+
+typedef struct {
+    uint64_t *words;
+    Py_ssize_t count, room;
+    uint64_t hash; /* of the word so far */
+    int open;      /* whether there is one */
+    uint32_t last; /* what was taken in before, IGNORED left out */
+} Words;
+
+static int close_word(Words *words)
+{
+    if (!words->open)
+        return 0;
+    if (words->count == words->room) {
+        Py_ssize_t room = words->room ? words->room * 2 : 1024;
+        uint64_t *grown = PyMem_Realloc(words->words, (size_t)room * sizeof(uint64_t));
+        if (grown == NULL)
+            return -1;
+        words->words = grown;
+        words->room = room;
+    }
+    words->words[words->count++] = mix(words->hash);
+    words->hash = 0;
+    words->open = 0;
+    return 0;
+}
+
+static inline int take(Words *words, uint32_t folded)
+{
+    if (folded == IGNORED || (folded == DIGIT && words->last == DIGIT))
+        return 0;
+    words->last = folded;
+    if (folded == SEPARATOR || (folded & ALONE))
+        if (close_word(words) < 0)
+            return -1;
+    if (folded == SEPARATOR)
+        return 0;
+    words->hash = words->hash * CHAR_BASE + (folded & ~ALONE);
+    words->open = 1;
+    return folded & ALONE ? close_word(words) : 0;
+}
+
+static int fold(PyObject *text, const uint32_t *values, const Py_buffer *expansions, Words *words)
+{
+    int kind = PyUnicode_KIND(text);
+    const void *data = PyUnicode_DATA(text);
+    Py_ssize_t length = PyUnicode_GET_LENGTH(text);
+    const uint32_t *expanded = expansions->buf;
+    Py_ssize_t room = expansions->len / (Py_ssize_t)sizeof(uint32_t);
+    for (Py_ssize_t i = 0; i < length; i++) {
+        Py_UCS4 c = PyUnicode_READ(kind, data, i);
+        uint32_t folded = values[c];
+        if (folded & EXPANDS) {
+            Py_ssize_t at = folded & 0xFFFFFF, count = folded >> 24 & 0x7F;
+            for (; count > 0 && at < room; at++, count--)
+                if (take(words, expanded[at]) < 0)
+                    return -1;
+            continue;
+        }
+        if ((c == '.' || c == ',') && i > 0 && i + 1 < length &&
+            values[PyUnicode_READ(kind, data, i - 1)] == DIGIT &&
+            values[PyUnicode_READ(kind, data, i + 1)] == DIGIT)
+            continue;
+        if (take(words, folded) < 0)
+            return -1;
+    }
+    return close_word(words);
+}
+
+/* shingles(text, values, expansions, ngram) -> bytes of uint64 */
+static PyObject *shingles(PyObject *self, PyObject *args)
+{
+    PyObject *text, *result = NULL;
+    Py_buffer values, expansions;
+    Py_ssize_t ngram;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "Uy*y*n", &text, &values, &expansions, &ngram))
+        return NULL;
+    Words words = {.last = SEPARATOR};
+    if (values.len != (Py_ssize_t)(CODE_POINTS * sizeof(uint32_t)) || ngram < 1) {
+        PyErr_SetString(PyExc_ValueError, "a table of 0x110000 uint32 and an ngram of at least 1");
+    } else if (fold(text, values.buf, &expansions, &words) < 0) {
+        PyErr_NoMemory();
+    } else {
+        Py_ssize_t count = words.count >= ngram ? words.count - ngram + 1 : 0;
+        result = PyBytes_FromStringAndSize(NULL, count * (Py_ssize_t)sizeof(uint64_t));
+        uint64_t *out = result ? (uint64_t *)PyBytes_AS_STRING(result) : NULL;
+        for (Py_ssize_t i = 0; out != NULL && i < count; i++) {
+            uint64_t total = 0;
+            for (Py_ssize_t j = 0; j < ngram; j++)
+                total = total * WORD_BASE + words.words[i + j];
+            out[i] = mix(total);
+        }
+    }
+    PyMem_Free(words.words);
+    PyBuffer_Release(&values);
+    PyBuffer_Release(&expansions);
+    return result;
+}
+
+FOR_EACH_MACHINE
+static void take_minima(const uint64_t *restrict shingles, Py_ssize_t count, const uint64_t *restrict a,
+                        const uint64_t *restrict b, uint64_t *restrict least, Py_ssize_t permutations)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        uint64_t shingle = shingles[i];
+        for (Py_ssize_t j = 0; j < permutations; j++) {
+            uint64_t value = shingle * a[j] + b[j];
+            value = (value & MERSENNE) + (value >> 61);
+            value = value >= MERSENNE ? value - MERSENNE : value;
+            least[j] = value < least[j] ? value : least[j];
+        }
+    }
+}
+
+/* minima(shingles, a, b, least): least is uint64 and written to */
+static PyObject *minima(PyObject *self, PyObject *args)
+{
+    Py_buffer hashes, a, b, least;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*y*w*", &hashes, &a, &b, &least))
+        return NULL;
+    int fits = a.len == b.len && a.len == least.len;
+    if (fits)
+        take_minima(hashes.buf, hashes.len / (Py_ssize_t)sizeof(uint64_t), a.buf, b.buf, least.buf,
+                    least.len / (Py_ssize_t)sizeof(uint64_t));
+    PyBuffer_Release(&hashes);
+    PyBuffer_Release(&a);
+    PyBuffer_Release(&b);
+    PyBuffer_Release(&least);
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "a, b and least are of different sizes");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static int64_t overlap(const uint32_t *one, const uint32_t *one_end, const uint32_t *other, const uint32_t *other_end)
+{
+    int64_t both = 0;
+    while (one < one_end && other < other_end) {
+        uint32_t a = *one, b = *other;
+        both += a == b;
+        one += a <= b;
+        other += b <= a;
+    }
+    return both;
+}
+
+/* The bounds of set `which` of a collection, -1 where it has none such. */
+static int bounds(const Py_buffer *values, const Py_buffer *offsets, int64_t which, const uint32_t **start,
+                  const uint32_t **end)
+{
+    const int64_t *at = offsets->buf;
+    int64_t sets = offsets->len / (Py_ssize_t)sizeof(int64_t) - 1;
+    if (which < 0 || which >= sets || at[which] < 0 || at[which] > at[which + 1] ||
+        at[which + 1] > values->len / (Py_ssize_t)sizeof(uint32_t))
+        return -1;
+    *start = (const uint32_t *)values->buf + at[which];
+    *end = (const uint32_t *)values->buf + at[which + 1];
+    return 0;
+}
+
+/* overlaps(values, offsets, which, others, other_offsets, theirs, counts): counts is int64 and written to */
+static PyObject *overlaps(PyObject *self, PyObject *args)
+{
+    Py_buffer values, offsets, which, others, other_offsets, theirs, counts;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*w*", &values, &offsets, &which, &others, &other_offsets, &theirs,
+                          &counts))
+        return NULL;
+    int wrong = which.len != theirs.len || which.len != counts.len;
+    Py_ssize_t pairs = counts.len / (Py_ssize_t)sizeof(int64_t);
+    const int64_t *mine = which.buf, *their = theirs.buf;
+    int64_t *out = counts.buf;
+    for (Py_ssize_t i = 0; !wrong && i < pairs; i++) {
+        const uint32_t *one, *one_end, *other, *other_end;
+        wrong = bounds(&values, &offsets, mine[i], &one, &one_end) < 0 ||
+                bounds(&others, &other_offsets, their[i], &other, &other_end) < 0;
+        if (!wrong)
+            out[i] = overlap(one, one_end, other, other_end);
+    }
+    PyBuffer_Release(&values);
+    PyBuffer_Release(&offsets);
+    PyBuffer_Release(&which);
+    PyBuffer_Release(&others);
+    PyBuffer_Release(&other_offsets);
+    PyBuffer_Release(&theirs);
+    PyBuffer_Release(&counts);
+    if (wrong) {
+        PyErr_SetString(PyExc_ValueError, "a pair names a set that is not there");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"shingles", shingles, METH_VARARGS, "See pipeline.dedup.shingles.shingle_hashes."},
+    {"minima", minima, METH_VARARGS, "See pipeline.dedup.signatures.minima."},
+    {"overlaps", overlaps, METH_VARARGS, "See pipeline.dedup.shingles.overlaps."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "pipeline.speed._minhash",
+    .m_doc = "The dedup kernels in C; their twins in pipeline/dedup say what they compute.",
+    .m_size = -1,
+    .m_methods = functions,
+};
+
+PyMODINIT_FUNC PyInit__minhash(void)
+{
+    return PyModule_Create(&definition);
+}
