@@ -30,9 +30,7 @@ _ANY_LOCAL = re.compile(r"[\w!#$%&'*+^`{}~.\-]+$")
 _ANY_DOMAIN = re.compile(r"@(\w+(?:-+\w+)*(?:\.\w+(?:-+\w+)*)+)")
 _LITERAL = re.compile(r"@\[(?:IPv6:[0-9A-Fa-f:.]{2,45}|\d{1,3}(?:\.\d{1,3}){2,3})\]")
 # Last labels that end a file name, as in logo@2x.png, and no host.
-_FILES = re.compile(
-    r"(?i)png|jpe?g|gif|svg|webp|bmp|ico|css|[jt]sx?|json|html?|php|py|rb|pdf|txt|md|xml|mp[34]"
-)
+_FILES = re.compile(r"(?i)png|jpe?g|gif|svg|webp|bmp|ico|css|[jt]sx?|json|html?|php|py|rb|pdf|txt|md|xml|mp[34]")
 _TLD = re.compile(r"[^\W\d_](?:[\w-]{0,61}[^\W_])?")
 
 # name [at] host [dot] org, name(at)host.org, name at host dot org

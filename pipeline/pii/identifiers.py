@@ -38,9 +38,7 @@ def find_cards(text: str) -> Iterator[Found]:
         while first < len(groups):
             last = _card_from(text, run.start(), groups, first)
             if last is not None:
-                yield Found(
-                    CARD, run.start() + groups[first].start(), run.start() + groups[last].end(), ADDRESS
-                )
+                yield Found(CARD, run.start() + groups[first].start(), run.start() + groups[last].end(), ADDRESS)
                 first = last
             first += 1
 
@@ -103,11 +101,7 @@ def _iban_length(written: str, following: str) -> int:
     sizes = [due] if due and due <= len(places) else []
     if written[:2].isupper():
         # another length than the registry's: old forms, and countries that are not in it; whole groups only
-        ends = [
-            i + 1
-            for i in range(14, min(34, len(places)))
-            if i + 1 == len(places) or places[i + 1] > places[i] + 1
-        ]
+        ends = [i + 1 for i in range(14, min(34, len(places))) if i + 1 == len(places) or places[i + 1] > places[i] + 1]
         sizes += [size for size in reversed(ends) if size >= 15]
     for size in sizes:
         stop = places[size - 1] + 1
@@ -129,9 +123,7 @@ _SSN = re.compile(
     r"(?<![\w-])(?<!\d[.,/])(?:\d{3}([- .])\d{2}\1\d{4}|\d{5}-\d{4}|\d{3}-\d{6}|\d{9})(?![\w-]|[.,/]\d)",
     re.ASCII,
 )
-_SAYS_SSN = re.compile(
-    r"(?i)(?<![a-z])(?:ss[n#]s?|social|soc\.? sec|social security|itin|tin|taxpayer|ssid)(?![a-z])"
-)
+_SAYS_SSN = re.compile(r"(?i)(?<![a-z])(?:ss[n#]s?|social|soc\.? sec|social security|itin|tin|taxpayer|ssid)(?![a-z])")
 
 
 def find_ssns(text: str) -> Iterator[Found]:

@@ -84,9 +84,7 @@ def _trimmed(match: re.Match[str]) -> tuple[int, int]:
     return start, start + len(written.rstrip(" .-/("))
 
 
-def _inner(
-    text: str, start: int, end: int, regions: tuple[str, ...], patience: _Patience
-) -> tuple[int, int, float]:
+def _inner(text: str, start: int, end: int, regions: tuple[str, ...], patience: _Patience) -> tuple[int, int, float]:
     """The span without its first or last group: a house number or a year may stand next to a phone number."""
     groups = list(_GROUP.finditer(text, start, end))
     if len(groups) > 3 and text[start] != "+":
@@ -98,9 +96,7 @@ def _inner(
     return start, end, 0.0
 
 
-def _certainty(
-    text: str, start: int, end: int, named: bool, regions: tuple[str, ...], patience: _Patience
-) -> float:
+def _certainty(text: str, start: int, end: int, named: bool, regions: tuple[str, ...], patience: _Patience) -> float:
     """How certain it is that this is a phone number, 0 where it is none; `named` by an earlier label."""
     number = _BEFORE_EXTENSION.split(text[start:end], maxsplit=1)[0]
     digits = _NOT_DIGIT.sub("", number)
@@ -123,9 +119,7 @@ def _certainty(
         return SHAPED
     if LIKELY.search(before) and _regions_set(("all",))[0].Match(digits):
         return SHAPED
-    if before[-1:] in ("/", "_", "-", ":") or not _is_grouped(
-        number, digits, _stands_alone(text, start, end)
-    ):
+    if before[-1:] in ("/", "_", "-", ":") or not _is_grouped(number, digits, _stands_alone(text, start, end)):
         return 0.0
     if patience.left and _is_national(number, digits, regions):
         return SHAPED
@@ -163,7 +157,7 @@ def _is_figure(number: str) -> bool:
     return number.count("/") > 1
 
 
-_ALONE_BEFORE = re.compile(r"(?:^|[\n,;:|•·–—])[ \t(]{0,3}$")
+_ALONE_BEFORE = re.compile(r"(?:^|[\n,;:|•·–—]|\n[-*>])[ \t(]{0,3}$")
 _ALONE_AFTER = re.compile(r"[ \t]{0,2}(?:$|[\n,;|)•·]|\.(?!\w))")
 
 
@@ -212,9 +206,7 @@ def _regions_set(regions: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
 
     if regions == ("all",):
         # the main region of a calling code knows the numbers of all that share it
-        regions = tuple(
-            sorted(names[0] for names in COUNTRY_CODE_TO_REGION_CODE.values() if names[0] != "001")
-        )
+        regions = tuple(sorted(names[0] for names in COUNTRY_CODE_TO_REGION_CODE.values() if names[0] != "001"))
     patterns = re2.Set.FullMatchSet()
     for region in regions:
         metadata = PhoneMetadata.metadata_for_region(region)

@@ -54,9 +54,7 @@ def recogniser_classes() -> dict[str, Any]:
     if "presidio_analyzer" not in sys.modules:
         try:
             with _bare_package():
-                return {
-                    path.rpartition(".")[2]: _load(f"predefined_recognizers.{path}") for path in _RECOGNISERS
-                }
+                return {path.rpartition(".")[2]: _load(f"predefined_recognizers.{path}") for path in _RECOGNISERS}
         except (ImportError, AttributeError):  # another version's layout: the long way
             pass
     whole = presidio().predefined_recognizers

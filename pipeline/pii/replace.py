@@ -72,9 +72,7 @@ def surrogate(seed: int) -> Callable[[str, str], str]:
             if entity not in _WITH_MARKS
             else value.casefold()
         )
-        digest = blake2b(
-            f"{seed}\0{entity}\0{plain}".encode("utf-8", "surrogatepass"), digest_size=32
-        ).digest()
+        digest = blake2b(f"{seed}\0{entity}\0{plain}".encode("utf-8", "surrogatepass"), digest_size=32).digest()
         draw = _Draw(int.from_bytes(digest, "big"))
         if entity in _INVENTORS:
             return _INVENTORS[entity](draw, value)
@@ -83,9 +81,7 @@ def surrogate(seed: int) -> Callable[[str, str], str]:
     return invent
 
 
-_WITH_MARKS = frozenset(
-    {"EMAIL_ADDRESS", "IP_ADDRESS", "CRYPTO", "PERSON", "LOCATION", "NRP", "ORGANIZATION"}
-)
+_WITH_MARKS = frozenset({"EMAIL_ADDRESS", "IP_ADDRESS", "CRYPTO", "PERSON", "LOCATION", "NRP", "ORGANIZATION"})
 
 
 class _Draw:
@@ -96,9 +92,7 @@ class _Draw:
 
     def below(self, limit: int) -> int:
         if self.pool < limit:  # a long value uses the hash up: go on from the hash of it
-            self._first = int.from_bytes(
-                blake2b(self._first.to_bytes(32, "big"), digest_size=32).digest(), "big"
-            )
+            self._first = int.from_bytes(blake2b(self._first.to_bytes(32, "big"), digest_size=32).digest(), "big")
             self.pool = self._first
         self.pool, drawn = divmod(self.pool, limit)
         return drawn

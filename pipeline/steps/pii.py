@@ -48,9 +48,7 @@ class RemovePii(Step):
     def _known(cls, entities: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [name for name in entities if name not in ENTITIES and not _presidio_has(name.upper())]
         if unknown:
-            raise ValueError(
-                f"no entity {unknown[0]!r}: {', '.join(ENTITIES)}, or one of Presidio's in lower case"
-            )
+            raise ValueError(f"no entity {unknown[0]!r}: {', '.join(ENTITIES)}, or one of Presidio's in lower case")
         if not can_find_names() and any(name.upper() in NER_ENTITIES for name in entities):
             raise ValueError('names and places need the extra "ner": pip install "gristmill[ner]"')
         return tuple(dict.fromkeys(entities))
@@ -98,9 +96,7 @@ class RemovePii(Step):
             )
             if found:
                 counts.update(_SHORT.get(one.entity, one.entity.lower()) for one in found)
-                replacement = (
-                    surrogate(self.seed) if self.style == "surrogate" else placeholder(self.placeholder)
-                )
+                replacement = surrogate(self.seed) if self.style == "surrogate" else placeholder(self.placeholder)
                 page.text = replace_found(text, found, replacement)
         self.note(page, {name: counts[name] for name in self.entities})
         return None

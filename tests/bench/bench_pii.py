@@ -116,9 +116,7 @@ def start_cost() -> str:
         "find_pii('joe@host.co.uk, 020 7946 0958', tuple(ENTITIES))\n"
         "print(f'{process_time() - before[0]:.2f} CPU s, {psutil.Process().memory_info().rss >> 20} MB')"
     )
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -82,10 +82,7 @@ def report(name: str, labelled: list[Labelled], misses: bool) -> None:
             low, high = wilson(leaked[kind], values[kind])
             rate = f"{leaked[kind] / values[kind]:.1%} ({low:.1%}–{high:.1%})" if values[kind] else "–"
             precision = f"{right[kind] / found_count[kind]:.1%}" if found_count[kind] else "–"
-            print(
-                f"| {name} | {kind} | {values[kind]} | {leaked[kind]} | {rate} "
-                f"| {found_count[kind]} | {precision} |"
-            )
+            print(f"| {name} | {kind} | {values[kind]} | {leaked[kind]} | {rate} | {found_count[kind]} | {precision} |")
 
 
 def wilson(hits: int, total: int) -> tuple[float, float]:
@@ -156,15 +153,9 @@ def placed(template: str, value: str, kind: str) -> Labelled:
 
 def plain_sets() -> dict[str, list[str]]:
     return {
-        "near_duplicates/articles": [
-            json.loads(line)["text"] for line in lines("near_duplicates/articles.jsonl.gz")
-        ],
-        "quality/dclm": [
-            json.loads(line)["text"] for line in lines("quality/dclm_human_judgements.jsonl.gz")
-        ],
-        "extraction/wcxb_dev": [
-            json.loads(line)["text"] for line in lines("extraction/wcxb_dev.truth.jsonl.gz")
-        ],
+        "near_duplicates/articles": [json.loads(line)["text"] for line in lines("near_duplicates/articles.jsonl.gz")],
+        "quality/dclm": [json.loads(line)["text"] for line in lines("quality/dclm_human_judgements.jsonl.gz")],
+        "extraction/wcxb_dev": [json.loads(line)["text"] for line in lines("extraction/wcxb_dev.truth.jsonl.gz")],
         "extraction/waddle": [
             "\n".join(json.loads(line)["paragraphs"]) for line in lines("extraction/waddle.truth.jsonl.gz")
         ],
