@@ -17,10 +17,10 @@ def parsed(page: Page) -> Document:
     return turbohtml.parse(page.html, positions=False)
 
 
-def visible_text(page: Page) -> str:
-    """Everything the body shows, boilerplate included, blocks apart; scripts and styles left out.
+# Not turbohtml's to_text(): it lays tables out as a grid, which a hostile one makes gigabytes of.
+_VISIBLE = "/html/body//text()[not(parent::script or parent::style or parent::template)]"
 
-    Ask for it with `page.from_html(visible_text)`.
-    """
-    text: str = page.from_html(parsed).to_text()
-    return text
+
+def visible_text(page: Page) -> str:
+    """All that the body says, boilerplate included, its pieces a space apart: `page.from_html(visible_text)`."""
+    return " ".join(map(str, page.from_html(parsed).xpath(_VISIBLE)))

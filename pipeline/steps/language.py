@@ -153,9 +153,9 @@ class EarlyLanguage(_OfLanguage):
     def measure(self, page: Page) -> Mapping[str, float | None]:
         if self.languages is None:
             return {}
-        windows = _windows(page.from_html(visible_text), self.max_chars, self.min_chars)
+        text = page.text or page.from_html(visible_text)
         best: float | None = None
-        for window in windows:
+        for window in _windows(text, self.max_chars, self.min_chars):
             best = max(self._probability(window), best or 0.0)
             if best >= self.min_probability:
                 break

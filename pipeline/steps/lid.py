@@ -100,4 +100,6 @@ def label_tongue(label: str) -> Tongue:
 
 def _line(text: str) -> str:
     """One line with the final newline that fastText's own `predict` adds; it changes the probabilities."""
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()  # fastText refuses lone surrogates
     return text.replace("\n", " ") + "\n"

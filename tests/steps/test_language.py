@@ -184,6 +184,21 @@ def test_a_foreign_menu_does_not_condemn_the_page() -> None:
     assert EarlyLanguage(audit_share=0).check(page) is None
 
 
+def test_text_that_comes_with_its_page_is_asked_instead_of_html() -> None:
+    assert EarlyLanguage(audit_share=0).check(text_page(GERMAN)) is not None
+    assert EarlyLanguage(audit_share=0).check(text_page(ENGLISH)) is None
+
+
+def test_a_table_that_grids_would_blow_up_costs_nothing() -> None:
+    wide = "<tr><td>" + "w" * 100_000 + "</td></tr>" + "<tr><td>a</td></tr>" * 20_000
+    page = html_page(f"<table>{wide}</table><p>{ENGLISH * 200}")
+    assert EarlyLanguage(audit_share=0).check(page) is None
+
+
+def test_lone_surrogates_are_no_fault() -> None:
+    assert Language().check(text_page(f"{ENGLISH} \ud800 {ENGLISH}")) is None
+
+
 def test_several_kept_languages_count_together() -> None:
     page = html_page(f"<p>{GERMAN}")
     assert EarlyLanguage(languages=("eng", "deu"), audit_share=0).check(page) is None
