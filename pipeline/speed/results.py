@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+# Chunks on either side of one that can bear on its tokens, at most.
+REACH = 16
+
 
 class Repeats(NamedTuple):
     """Characters in repeated n-grams of words (Gopher; Rae et al. 2021, table A1).

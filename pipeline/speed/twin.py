@@ -16,6 +16,7 @@ from operator import itemgetter
 from datatrove.utils.text import PUNCTUATION_SET
 
 from pipeline.speed.results import (
+    REACH,
     C4Lines,
     C4Rules,
     LineRepeats,
@@ -30,6 +31,7 @@ _RUNS = re.compile(r"\s+|\S+")
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
 _LINE_BREAK = re.compile(r"\n+")
 _CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
+_LONGEST_KEPT = 100  # characters of a chunk in the memo
 _TERMINAL = (".", "?", "!", '"', "'")
 _POLICY = (
     "terms of use",
@@ -44,20 +46,21 @@ _POLICY = (
 class Lexicon:
     """Words of texts through a memo of whitespace-delimited chunks, for one language.
 
-    `chunk` gives a chunk's tokens, and whether its neighbours may change them; None where a language has no
-    chunks. `text` gives the tokens of a whole text, whitespace tokens included: it is asked where the memo
-    cannot tell. `sentence_ends` are spaCy's sentencizer's characters. The memo forgets everything at
-    `max_chunks`.
+    `chunk(chunk)` gives a chunk's tokens, and whether its neighbours may change them; None where a language has
+    no chunks. `within(text, start, stop)` gives the tokens of `text[start:stop]` as it stands in the text: it is
+    asked for a chunk that depends on its neighbours, with REACH chunks on either side, and for all of a text
+    where there are no chunks. `sentence_ends` are spaCy's sentencizer's characters. The memo forgets everything
+    at `max_chunks`.
     """
 
     def __init__(
         self,
         chunk: Callable[[str], tuple[Tokens, bool]] | None,
-        text: Callable[[str], list[str]],
+        within: Callable[[str, int, int], Sequence[str]],
         sentence_ends: str,
         max_chunks: int = 200_000,
     ) -> None:
-        self._chunk, self._text, self._max_chunks = chunk, text, max_chunks
+        self._chunk, self._within, self._max_chunks = chunk, within, max_chunks
         self._ends = frozenset(sentence_ends)
         self._memo: dict[str, Tokens | None] = {}
 
@@ -78,44 +81,51 @@ class Lexicon:
         return count
 
     def _words(self, text: str) -> list[str]:
+        if self._chunk is None:
+            return [word for token in self._within(text, 0, len(text)) if (word := token.strip())]
         words: list[str] = []
-        for chunk in text.split() if self._chunk else ():
+        for chunk in text.split():
             tokens = self._recall(chunk)
             if tokens is None:
                 break
             words += tokens
         else:
-            if self._chunk:
-                return words
-        return [word for token in self._text(text) if (word := token.strip())]
+            return words
+        return [token for token in self._tokens(text) if not token.isspace()]
 
-    def _tokens(self, text: str) -> list[str]:
+    def _tokens(self, text: str) -> Iterable[str]:
+        """All tokens, those of whitespace too."""
+        if self._chunk is None:
+            return self._within(text, 0, len(text))
         tokens: list[str] = []
-        for run in _RUNS.findall(text):
+        runs = [match.span() for match in _RUNS.finditer(text)]
+        for at, (start, stop) in enumerate(runs):
+            run = text[start:stop]
             if run[0].isspace():
                 # One single space between tokens is no token; of a longer run the first space is none.
                 rest = run[1:] if tokens and run[0] == " " else run
-                if rest:
-                    tokens.append(rest)
+                tokens += [rest] if rest else ()
                 continue
             known = self._recall(run)
             if known is None:
-                return self._text(text)
+                near = runs[max(0, at - 2 * REACH) : at + 2 * REACH + 1]  # every other run is whitespace
+                base = near[0][0]
+                known = tuple(self._within(text[base : near[-1][1]], start - base, stop - base))
             tokens += known
         return tokens
 
     def _recall(self, chunk: str) -> Tokens | None:
         """The chunk's tokens, None where they depend on its neighbours."""
-        try:
+        if chunk in self._memo:
             return self._memo[chunk]
-        except KeyError:
-            if self._chunk is None:
-                return None
-            if len(self._memo) >= self._max_chunks:
-                self._memo.clear()
-            tokens, depends = self._chunk(chunk)
-            self._memo[chunk] = None if depends else tokens
-            return self._memo[chunk]
+        assert self._chunk is not None
+        tokens, depends = self._chunk(chunk)
+        known = None if depends else tokens
+        if len(self._memo) >= self._max_chunks:
+            self._memo.clear()
+        if len(chunk) <= _LONGEST_KEPT:
+            self._memo[chunk] = known
+        return known
 
 
 class Reading:
@@ -127,7 +137,15 @@ class Reading:
     def repeats(self) -> Repeats:
         words = self.words
         return Repeats(
-            *(_top_ngram(words, n) for n in (2, 3, 4)), *(_duplicated_ngrams(words, n) for n in range(5, 11))
+            top_2=_top_ngram(words, 2),
+            top_3=_top_ngram(words, 3),
+            top_4=_top_ngram(words, 4),
+            dup_5=_duplicated_ngrams(words, 5),
+            dup_6=_duplicated_ngrams(words, 6),
+            dup_7=_duplicated_ngrams(words, 7),
+            dup_8=_duplicated_ngrams(words, 8),
+            dup_9=_duplicated_ngrams(words, 9),
+            dup_10=_duplicated_ngrams(words, 10),
         )
 
     def tally(self, stop_words: frozenset[str]) -> WordTally:
@@ -277,6 +295,12 @@ def _shape(word: str) -> tuple[bool, bool]:
     """Whether a character of the word is no punctuation, and whether one is alphabetic."""
     plain = not PUNCTUATION_SET.issuperset(word)
     return plain, word.isalpha() or any(map(str.isalpha, word))
+
+
+def token_flags(token: str, sentence_ends: frozenset[str]) -> int:
+    """For the C extension: what it keeps of a token that is more than ASCII letters and digits (`filters.h`)."""
+    plain, alphabetic = _shape(token)
+    return plain | alphabetic << 1 | (token in sentence_ends) << 2 | _is_punctuation(token) << 3
 
 
 def _is_punctuation(token: str) -> bool:

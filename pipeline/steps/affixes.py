@@ -17,10 +17,12 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, NamedTuple
+
+from pipeline.speed import REACH
 
 Tokens = tuple[str, ...]
 _RUNS = re.compile(r"\s+|\S+")
@@ -35,6 +37,9 @@ class AffixRules(NamedTuple):
     infix: Callable[[str], Iterator[re.Match[str]]]
     token: Callable[[str], object] | None
     url: Callable[[str], object] | None
+    # Marks that are cut off behind a word of ASCII letters, and that no pattern takes apart otherwise. A
+    # short cut for languages in which it is known to hold; None where every chunk goes through the patterns.
+    plain_ends: str | None = None
 
 
 class AffixTokenizer:
@@ -43,52 +48,82 @@ class AffixTokenizer:
     def __init__(self, rules: AffixRules) -> None:
         self.rules = rules
         # spaCy's second pass looks for exceptions that the affix rules would take apart, as token sequences.
-        sequences = {
+        self._sequences = {
             tuple(self._affixes(text, {}))
             for text in rules.exceptions
             if rules.prefix(text) or any(True for _ in rules.infix(text)) or rules.suffix(text) or " " in text
         }
-        self._sequences = sequences
-        self._firsts = frozenset(sequence[0] for sequence in sequences)
-        self._longest = max(map(len, sequences), default=0)
+        self._firsts = frozenset(sequence[0] for sequence in self._sequences)
+        self._longest = max(map(len, self._sequences), default=0)
+        assert self._longest <= REACH, "each chunk has a token, so no sequence reaches further"
+        # Length of the longest sequence that goes on behind these tokens, begins before them, or does both.
+        self._heads: dict[Tokens, int] = {}
+        self._tails: dict[Tokens, int] = {}
+        self._middles: dict[Tokens, int] = {}
+        self._recalled = lru_cache(50_000)(self._first)
+        for sequence in self._sequences:
+            size = len(sequence)
+            for at in range(1, size):
+                _keep_max(self._heads, sequence[:at], size)
+                _keep_max(self._tails, sequence[at:], size)
+                for stop in range(at + 1, size):
+                    _keep_max(self._middles, sequence[at:stop], size)
 
     def chunk(self, chunk: str) -> tuple[Tokens, bool]:
         """Tokens of one run without whitespace, and whether its neighbours may change them.
 
-        They may only where the second pass restored an exception: a longer sequence that spans the whitespace
-        (": )" beside ":)") takes precedence in spaCy, although it then changes nothing.
+        They may only where the second pass restores an exception, and a sequence that spans the whitespace
+        could overlap it: that takes precedence in spaCy, although it then changes nothing.
         """
-        exceptions = self.rules.exceptions
-        if chunk in exceptions:
-            first = list(exceptions[chunk])
-        elif chunk.isascii() and chunk.isalpha():  # no affix pattern touches a plain word
-            return (chunk,), False
-        else:
-            first = self._affixes(chunk, exceptions)
+        first = self._first(chunk)
         if self._firsts.isdisjoint(first):
             return tuple(first), False
-        second = self._restore(first, [True] * len(first))
-        return tuple(second), second != first
+        chosen = self._choose(first)
+        if not chosen:
+            return tuple(first), False
+        second = self._restored(first, chosen, [True] * len(first))
+        return tuple(second), second != list(first) and self._contested(tuple(first), chosen)
 
-    def text(self, text: str) -> list[str]:
-        """All tokens of a text; whitespace that is not one single space is a token too, as in spaCy."""
+    def within(self, text: str, start: int, stop: int) -> list[str]:
+        """The tokens of `text[start:stop]` as it stands in the text; both lie at the edges of chunks.
+
+        Whitespace that is not one single space is a token too, as in spaCy. What stands more than REACH chunks
+        away never matters.
+        """
         tokens: list[str] = []
         joined: list[bool] = []  # token i and i + 1 touch
-        for run in _RUNS.findall(text):
-            if run[0].isspace():
-                if tokens and run[0] == " ":
-                    joined[-1] = False
-                    run = run[1:]
-                if not run:
-                    continue
-            found = self.rules.exceptions.get(run) or self._affixes(run, self.rules.exceptions)
-            tokens += found
-            joined += [True] * len(found)
-        return self._restore(tokens, joined)
+        first, last = 0, None
+        for match in _RUNS.finditer(text):
+            run = match.group()
+            if match.start() == start:
+                first = len(tokens)
+            if match.start() == stop:
+                last = len(tokens)
+            if run[0] == " " and tokens:
+                joined[-1] = False
+                run = run[1:]
+            if run:
+                found = self._recalled(run)
+                tokens += found
+                joined += [True] * len(found)
+        return self._restored(tokens, self._choose(tokens), joined, first, last)
+
+    def _first(self, chunk: str) -> Sequence[str]:
+        """The first pass, by a short cut for the commonest chunks."""
+        exceptions, ends = self.rules.exceptions, self.rules.plain_ends
+        if chunk in exceptions:
+            return exceptions[chunk]
+        if ends is not None and chunk.isascii():
+            if chunk.isalpha():
+                return (chunk,)
+            word, end = chunk[:-1], chunk[-1]
+            if word.isalpha() and (end in ends or (end == "." and word[-1].islower())):
+                return (*exceptions.get(word, (word,)), end)
+        return self._affixes(chunk, exceptions)
 
     def _affixes(self, chunk: str, exceptions: dict[str, Tokens]) -> list[str]:
-        """The first pass: affixes off the outside, exceptions and infixes inside."""
-        _, prefix, suffix, _, token, _ = self.rules
+        """Affixes off the outside, exceptions and infixes inside."""
+        prefix, suffix, token = self.rules.prefix, self.rules.suffix, self.rules.token
         before: list[str] = []
         behind: list[str] = []
         last = -1
@@ -138,10 +173,8 @@ class AffixTokenizer:
             tokens.append(core[start:])
         return tokens
 
-    def _restore(self, tokens: list[str], joined: list[bool]) -> list[str]:
-        """The second pass: longest sequences first, a sequence that loses still bars those that it
-        overlaps.
-        """
+    def _choose(self, tokens: Sequence[str]) -> dict[int, int]:
+        """The second pass's sequences, start → stop: longest first, and one that loses still bars others."""
         matches = [
             (start, stop)
             for start, token in enumerate(tokens)
@@ -149,22 +182,51 @@ class AffixTokenizer:
             for stop in range(start + 1, min(start + self._longest, len(tokens)) + 1)
             if tuple(tokens[start:stop]) in self._sequences
         ]
-        if not matches:
-            return tokens
         chosen: dict[int, int] = {}
         seen: set[int] = set()
         for start, stop in sorted(matches, key=lambda match: (match[0] - match[1], match[0])):
             if start not in seen and stop - 1 not in seen:
                 chosen[start] = stop
             seen.update(range(start, stop))
+        return chosen
+
+    def _restored(
+        self,
+        tokens: Sequence[str],
+        chosen: dict[int, int],
+        joined: Sequence[bool],
+        first: int = 0,
+        last: int | None = None,
+    ) -> list[str]:
+        """`tokens[first:last]`, exceptions in place of the chosen sequences that no whitespace parts."""
+        last = len(tokens) if last is None else last
         restored: list[str] = []
-        at = 0
-        while at < len(tokens):
-            stop = chosen.get(at, at + 1)
-            touching = at in chosen and all(joined[at : stop - 1])
-            restored += self.rules.exceptions["".join(tokens[at:stop])] if touching else tokens[at:stop]
-            at = stop
+        at = first
+        while at < last:
+            stop = chosen.get(at, at)
+            if stop > at and all(joined[at : stop - 1]):
+                restored += self.rules.exceptions["".join(tokens[at:stop])]
+                at = stop
+            else:
+                restored.append(tokens[at])
+                at += 1
         return restored
+
+    def _contested(self, tokens: Tokens, chosen: dict[int, int]) -> bool:
+        """Whether a sequence that reaches out of these tokens could come before one of the chosen."""
+        count = len(tokens)
+        for start, stop in chosen.items():
+            size = stop - start
+            heads = ((self._heads.get(tokens[at:], 0), at) for at in range(stop))
+            if any(other > size or (other == size and at < start) for other, at in heads):
+                return True
+            if any(self._tails.get(tokens[:at], 0) >= size for at in range(start + 1, count + 1)):
+                return True
+        return self._middles.get(tokens, 0) >= min(stop - start for start, stop in chosen.items())
+
+
+def _keep_max(sizes: dict[Tokens, int], key: Tokens, size: int) -> None:
+    sizes[key] = max(size, sizes.get(key, 0))
 
 
 @cache
@@ -178,16 +240,37 @@ def spacy_data() -> dict[str, Any]:
 
 @cache
 def english() -> AffixTokenizer:
-    """spaCy's blank English tokenizer."""
+    """spaCy's blank English tokenizer; its searches look only where its patterns can match."""
     data = spacy_data()
+    suffix, infix, url = (re.compile(data[name]) for name in ("suffix", "infix", "url"))
+    reach = 16  # of the suffixes only a run of dots is longer
+    unit_or_genitive = re.compile("[0-9'’]")  # what stands before, or in, each suffix that ends with a letter
+
+    def search_suffix(chunk: str) -> re.Match[str] | None:
+        end = chunk[-1:]
+        if end.isascii() and end.isalnum() and (end.isdigit() or not unit_or_genitive.search(chunk[-reach:])):
+            return None
+        if len(chunk) <= reach or end == ".":
+            return suffix.search(chunk)
+        return suffix.search(chunk, len(chunk) - reach)
+
+    def find_infixes(core: str) -> Iterator[re.Match[str]]:
+        # Each infix takes a mark.
+        return iter(()) if core.isalnum() and core.isascii() else infix.finditer(core)
+
+    def match_url(core: str) -> re.Match[str] | None:
+        # Each URL has a dotted host.
+        return url.match(core) if "." in core else None
+
     return AffixTokenizer(
         AffixRules(
             exceptions={text: tuple(tokens) for text, tokens in data["exceptions"].items()},
-            prefix=re.compile(data["prefix"]).search,
-            suffix=re.compile(data["suffix"]).search,
-            infix=re.compile(data["infix"]).finditer,
+            prefix=re.compile(data["prefix"]).match,  # each alternative is anchored at the start
+            suffix=search_suffix,
+            infix=find_infixes,
             token=None,
-            url=re.compile(data["url"]).match,
+            url=match_url,
+            plain_ends=',;:!?)"',
         )
     )
 

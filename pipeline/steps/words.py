@@ -103,7 +103,7 @@ def _build(kind: str, code: str, key: str) -> Segmenter:
 
 
 def _by_chunks(tokenizer: AffixTokenizer) -> Segmenter:
-    lexicon = Lexicon(tokenizer.chunk, tokenizer.text, spacy_data()["sentence_ends"])
+    lexicon = Lexicon(tokenizer.chunk, tokenizer.within, spacy_data()["sentence_ends"])
     return Segmenter(lexicon, lexicon.sentences)
 
 
@@ -122,7 +122,11 @@ def _by_datatrove(key: str) -> Segmenter | None:
 
     if isinstance(tokenizer, WhitespaceTokenizer) and (multi := from_spacy("xx")):
         return Segmenter(_by_chunks(multi).lexicon, sentences)
-    return Segmenter(Lexicon(None, tokenizer.word_tokenize, ""), sentences)
+
+    def words(text: str, start: int, stop: int) -> list[str]:
+        return tokenizer.word_tokenize(text[start:stop])  # type: ignore[no-any-return]  # datatrove is untyped
+
+    return Segmenter(Lexicon(None, words, ""), sentences)
 
 
 def _by_characters() -> Segmenter:
@@ -134,10 +138,10 @@ def _by_characters() -> Segmenter:
         tokens, depends = multi.chunk(text)
         return tuple(part for token in tokens for part in _UNSPACED_PARTS.findall(token)), depends
 
-    def whole(text: str) -> list[str]:
-        return [part for token in multi.text(text) for part in _UNSPACED_PARTS.findall(token)]
+    def within(text: str, start: int, stop: int) -> list[str]:
+        return [part for token in multi.within(text, start, stop) for part in _UNSPACED_PARTS.findall(token)]
 
-    lexicon = Lexicon(chunk, whole, spacy_data()["sentence_ends"])
+    lexicon = Lexicon(chunk, within, spacy_data()["sentence_ends"])
     return Segmenter(lexicon, lexicon.sentences)
 
 
