@@ -89,7 +89,7 @@ class RemovePii(Step):
         else:
             found = find_pii(
                 text,
-                self.entities,
+                self._entities_for(page.language),
                 phone_regions=self.phone_regions,
                 public_ips_only=self.public_ips_only,
                 hidden_emails=self.hidden_emails,
@@ -100,6 +100,12 @@ class RemovePii(Step):
                 page.text = replace_found(text, found, replacement)
         self.note(page, {name: counts[name] for name in self.entities})
         return None
+
+    def _entities_for(self, language: str) -> tuple[str, ...]:
+        """Without the names on a page that is known not to be English: the model knows no other language."""
+        if language[:2] in ("", "en"):
+            return self.entities
+        return tuple(name for name in self.entities if name.upper() not in NER_ENTITIES)
 
     @property
     def columns(self) -> list[str]:
