@@ -27,10 +27,6 @@ _PATTERN_OF_RANKS = {
     199_998: "o200k",  # GPT-4o
 }
 
-# Longer words (a line of base64, a million spaces) are trained on in pieces: the trainer takes time quadratic
-# in a word's length.
-_TRAINING_WORD = 256
-
 
 def sample_share(total_bytes: int, settings: TokenizerSettings) -> float:
     """The share of documents to train on so that the sample holds about `settings.sample_bytes`."""
@@ -53,12 +49,13 @@ def train(texts: Iterable[str], settings: TokenizerSettings) -> bytes:
     """
     tokenizer = _byte_level(models.BPE(), settings.regex)
     splits = tokenizer.pre_tokenizer
-    cut = pre_tokenizers.Split(Regex(rf"(?m:.){{1,{_TRAINING_WORD}}}"), "isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([splits[0], cut, splits[1]])
+    # A longer word (a line of base64, a million spaces) is trained on in pieces: the trainer takes time quadratic in
+    # a word's length, and rules of ==== would fill the vocabulary.
+    pieces = pre_tokenizers.Split(Regex(rf"(?m:.){{1,{settings.max_token_chars}}}"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([splits[0], pieces, splits[1]])
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocab_size - len(settings.specials),
         min_frequency=settings.min_frequency,
-        max_token_length=settings.max_token_bytes,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -127,9 +124,7 @@ def _checked(regex: str) -> Regex:
 
 def _finish(tokenizer: Tokenizer, settings: TokenizerSettings) -> bytes:
     """Add the special tokens behind the merges and write the tokenizer as JSON."""
-    tokenizer.add_special_tokens(
-        [AddedToken(token, special=True, normalized=False) for token in settings.specials]
-    )
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in settings.specials])
     return str(tokenizer.to_str(pretty=True)).encode()
 
 

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -94,7 +95,7 @@ class RowGroup(NamedTuple):
     offsets: np.ndarray[Any, Any]  # int32, one more than documents, from 0
 
     def documents(self) -> Iterator[np.ndarray[Any, Any]]:
-        for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+        for start, end in pairwise(self.offsets):
             yield self.tokens[start:end]
 
 
@@ -108,9 +109,7 @@ class TokenShard:
         self._file, self.header, self.name = file, header, name
 
     @classmethod
-    def open(
-        cls, source: str | os.PathLike[str] | IO[bytes], tokenizer_sha256: str | None = None
-    ) -> TokenShard:
+    def open(cls, source: str | os.PathLike[str] | IO[bytes], tokenizer_sha256: str | None = None) -> TokenShard:
         """Open a shard by path or as a binary file.
 
         Raises GristmillError where it is missing, damaged, no token shard, at odds with its own metadata, or,
@@ -120,9 +119,7 @@ class TokenShard:
         try:
             file = pq.ParquetFile(source, page_checksum_verification=True)
         except FileNotFoundError as error:
-            raise GristmillError(
-                "there is no such token shard", name, "Check the path; see manifest.json."
-            ) from error
+            raise GristmillError("there is no such token shard", name, "Check the path; see manifest.json.") from error
         except (OSError, pa.ArrowException) as error:
             raise GristmillError(f"not a whole Parquet file ({_first_line(error)})", name, _TODO) from error
         facts = (file.metadata.metadata or {}).get(METADATA_KEY)
@@ -195,9 +192,7 @@ class TokenShard:
         for field in (expected.field(name) for name in REQUIRED):
             found = schema.field(field.name).type if field.name in schema.names else None
             if found != field.type:
-                raise self._fault(
-                    f"the column {field.name} is {found or 'missing'}, the metadata says {field.type}"
-                )
+                raise self._fault(f"the column {field.name} is {found or 'missing'}, the metadata says {field.type}")
         if not 0 <= header.eot_id < header.vocab_size:
             raise self._fault(
                 f"the end-of-text id {header.eot_id} is not below the vocabulary's size {header.vocab_size}"

@@ -101,9 +101,7 @@ def probe_texts(tokenizer: Tokenizer, seed: str) -> list[str]:
         texts.append("".join(word + draw.choice(spaces) for word in words))
         letters = (chr(draw.randrange(*draw.choice(planes))) for _ in range(120))
         texts.append("".join(letter + draw.choice(spaces) * (draw.random() < 0.2) for letter in letters))
-        texts.append(
-            "".join(draw.choice(spaces) * draw.randrange(4) + draw.choice("aZ9'-.é漢") for _ in range(60))
-        )
+        texts.append("".join(draw.choice(spaces) * draw.randrange(4) + draw.choice("aZ9'-.é漢") for _ in range(60)))
     return texts
 
 
@@ -144,9 +142,7 @@ def _end_of_text(vocab: dict[str, int], name: str | None) -> int:
         if token in vocab:
             return vocab[token]
     raise GristmillError(
-        f"the tokenizer has no token {name}"
-        if name
-        else "no token of this tokenizer is known to end a document",
+        f"the tokenizer has no token {name}" if name else "no token of this tokenizer is known to end a document",
         "tokenizer.end_of_text",
         "Set tokenizer.end_of_text to the token of its vocabulary that ends a document.",
     )

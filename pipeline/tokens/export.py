@@ -28,14 +28,10 @@ def export_bin(dataset: str, out: str, part: Part = "train", file_tokens: int = 
     """
     source, target = Folder(dataset), Folder(out)
     names = [
-        name
-        for name in source.names("tokens")
-        if name.startswith(f"tokens/{part}-") and name.endswith(".parquet")
+        name for name in source.names("tokens") if name.startswith(f"tokens/{part}-") and name.endswith(".parquet")
     ]
     if not names:
-        raise GristmillError(
-            f"no token shards of the {part} part", source.path("tokens"), "Give a published dataset."
-        )
+        raise GristmillError(f"no token shards of the {part} part", source.path("tokens"), "Give a published dataset.")
     if not 0 < file_tokens < 1 << 31:
         raise GristmillError(
             "a file's header counts up to 2^31 - 1 tokens", f"{file_tokens} tokens a file", "Ask for fewer."

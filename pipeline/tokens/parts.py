@@ -29,11 +29,11 @@ def part_of(host: str, record_id: str, seed: int, validation_share: float) -> Pa
 @lru_cache(1 << 16)
 def site_of(host: str) -> str:
     """The registrable domain of a host in ASCII (IDNA), or the host itself: an IP address, a bare name."""
-    host = _ascii(host.strip().rstrip(".").lower())
+    host = host.strip().rstrip(".").lower()
     try:
         return str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
-        return _suffixes()(host).top_domain_under_public_suffix or host
+        return _ascii(_suffixes()(host).top_domain_under_public_suffix or host)
 
 
 def _ascii(host: str) -> str:
@@ -50,6 +50,4 @@ def _suffixes() -> TLDExtract:
     """The public suffix list that tldextract ships; never the network's, nor a cache on this machine."""
     from tldextract import TLDExtract
 
-    return TLDExtract(
-        cache_dir=None, suffix_list_urls=(), fallback_to_snapshot=True, include_psl_private_domains=True
-    )
+    return TLDExtract(cache_dir=None, suffix_list_urls=(), fallback_to_snapshot=True, include_psl_private_domains=True)

@@ -53,8 +53,8 @@ class TokenizerSettings(BaseModel):
     )
     seed: int = Field(0, description="Seed of the training sample")
     min_frequency: int = Field(2, ge=1, description="A pair is merged only if the sample holds it this often")
-    max_token_bytes: int = Field(
-        64, ge=2, description="No token is longer than this, so that rules of ==== do not fill the vocabulary"
+    max_token_chars: int = Field(
+        64, ge=1, le=1024, description="Words longer than this are trained on in pieces, so no token is longer"
     )
     pattern: str | None = Field(
         None,
@@ -80,9 +80,7 @@ class TokenizerSettings(BaseModel):
         if len(set(self.specials)) < len(self.specials):
             raise ValueError("specials holds a token twice")
         if self.path is None and self.vocab_size < 256 + len(self.specials):
-            raise ValueError(
-                f"vocab_size must hold the 256 bytes and the {len(self.specials)} special tokens"
-            )
+            raise ValueError(f"vocab_size must hold the 256 bytes and the {len(self.specials)} special tokens")
         if self.path is None and self.end_of_text is not None and self.end_of_text not in self.specials:
             raise ValueError("end_of_text must be one of specials")
         return self

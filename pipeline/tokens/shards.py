@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 from typing import IO, Any, Protocol
 
@@ -65,6 +66,9 @@ class TokenShardWriter:
     ) -> None:
         if error is None:
             self.close()
+            return
+        with contextlib.suppress(OSError, pa.ArrowException):  # the file is of no use, what stopped it is told
+            self._writer.close()
 
     def add(self, documents: pa.Table, ids: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> None:
         """Append documents; document i's tokens are `ids[offsets[i]:offsets[i + 1]]`.
