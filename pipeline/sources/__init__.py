@@ -14,7 +14,7 @@
 - `remote.py`      HTTPS and S3 byte ranges: retries, one rate for all workers, ETag checked
 - `commoncrawl.py` crawl listings
 
-May be imported from here: `InputFile`, `Limits`, `Reading`, `Split`, `inspect`, `open_split`, `plan_inputs`.
+May be imported from here: `InputFile`, `Limits`, `Reading`, `Split`, `open_split`, `plan_inputs`.
 """
 
 from pipeline.sources.inputs import plan_inputs

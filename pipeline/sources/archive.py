@@ -91,7 +91,7 @@ def _read_plain(stored: Stored, start: int, max_record: int) -> Iterator[Piece]:
     if start:
         start = find_head(text, start)
     for found in read_records(text, start, max_record):
-        anchor = found.start if found.head or found.problem != "garbage_between_records" else None
+        anchor = found.start if found.findable else None
         yield Piece(found.start, found.end - found.start, found, anchor)
 
 
@@ -138,7 +138,7 @@ def _behind_damage(stored: Stored, codec: Codec, text: MemberText) -> int:
 
     Damage can lead an inflater far into what follows, so the search starts right behind the bad member's first byte.
     """
-    return stored.size if text.truncated else _next_member(stored, codec, text.start + 1)
+    return stored.size if text.truncated else _next_member(stored, codec, text.last_start + 1)
 
 
 def _next_member(stored: Stored, codec: Codec, start: int) -> int:

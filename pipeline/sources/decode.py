@@ -15,6 +15,7 @@ from isal import isal_zlib
 from pipeline.errors import Quarantine
 from pipeline.sources.charset import decode_html
 from pipeline.sources.http import Http
+from pipeline.sources.members import GzipError
 
 __all__ = ["decode_body", "decode_html"]
 
@@ -112,7 +113,7 @@ def _undo(
 def _is_text(body: memoryview) -> bool:
     """Whether the body can be read without decoding: no control characters near its start, or UTF-16."""
     head = bytes(body[:1024])
-    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or not head.translate(None, _CONTROL) != head
+    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or head.translate(None, _CONTROL) == head
 
 
 def _gunzip(body: memoryview, limit: int) -> bytes:
@@ -131,7 +132,7 @@ def _deflate(body: memoryview, limit: int) -> bytes:
     """zlib's format as the standard has it, or bare deflate as many servers send it."""
     try:
         return _inflate(isal_zlib.decompressobj(15), body, limit)
-    except isal_zlib.IsalError:
+    except GzipError:
         return _inflate(isal_zlib.decompressobj(-15), body, limit)
 
 

@@ -9,7 +9,9 @@ from typing import IO, Literal
 
 from pipeline.errors import GristmillError
 from pipeline.sources.archive import holds_records, read_pieces
+from pipeline.sources.lines import compression
 from pipeline.sources.open import open_url
+from pipeline.sources.parquet import open_table
 from pipeline.sources.stored import Stored
 from pipeline.sources.wacz import Inner, list_inner
 
@@ -40,8 +42,9 @@ def examine(place: str, size: int, content: str) -> Facts:
         stored = Stored(source, size)
         head = bytes(stored.view(0, 64))
         if _JSONL.search(place):
-            return Facts("jsonl", not _is_compressed(head))
+            return Facts("jsonl", not compression(head))
         if head.startswith(b"PAR1"):
+            open_table(source, place)
             return Facts("parquet", True)
         if head.startswith(b"PK\x03\x04"):
             return _examine_wacz(source, place)
@@ -79,6 +82,3 @@ def crawl_of(stored: Stored) -> str:
         return match[1].decode() if match else ""
     return ""
 
-
-def _is_compressed(head: bytes) -> bool:
-    return head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\x00"))

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from pipeline.sources.text import Text
+if TYPE_CHECKING:
+    from pipeline.sources.text import Text
 
 LONGEST = 16 << 10  # bytes that an anchor matches at most: an ARC line holds the URL
 _WINDOW = 1 << 20
 _MAX_HEAD = 1 << 20  # bytes of a WARC header; Common Crawl's have about 600
 
+# Line ends are LF, CRLF, and CRCRLF where a file went through the wrong hands.
 # What begins a record wherever it stands. A page that quotes the version line alone is no record, so a header
 # field must follow.
-_WARC = rb"WARC/\d{1,2}\.\d{1,2}[ \t]*\r?\n(?=[A-Za-z][A-Za-z0-9-]{0,63}[ \t]*:)"
+_WARC = rb"(?i:WARC)/\d{1,2}\.\d{1,2}[ \t]*\r*\n(?=[A-Za-z][A-Za-z0-9-]{0,63}[ \t]*:)"
 # URL, IP address, date, content type, (v2: result, checksum, location, offset, file name,) length.
 # archive.org/web/researcher/ArcFileFormat.php. URLs with blanks occur, and so do lengths that are none.
 _ARC = (
-    rb"(?P<url>[A-Za-z][A-Za-z0-9+.-]{0,31}:[^\r\n\0]{0,8191}?) (?P<ip>\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f:]{2,45}|-)"
-    rb" (?P<date>\d{8,18}) (?P<mime>[^ \r\n\0]{0,255})(?P<more>(?: [^ \r\n\0]{0,4095}){0,5}?) (?P<length>-?\w{1,20})\r?\n"
+    rb"(?P<url>[A-Za-z][A-Za-z0-9+.-]{0,31}:[^\r\n\0]{0,8191}?)"
+    rb" (?P<ip>\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f:]{2,45}|-|0)"
+    rb" (?P<date>\d{8,18})"
+    rb" (?P<mime>[^ \r\n\0]{0,255})"
+    rb"(?: [^ \r\n\0]{0,4095}){0,5}?"
+    rb" (?P<length>-?\w{1,20})\r*\n"
 )
 ANCHOR = re.compile(rb"(?:%b)|(?:(?:^|(?<=\n))%b)" % (_WARC, _ARC))
-_WARC_LINE = re.compile(rb"WARC/\d{1,2}\.\d{1,2}[ \t]*\r?\n")
 _ARC_LINE = re.compile(_ARC)
+_FILEDESC = re.compile(rb"(?P<url>filedesc:[^ \r\n]*)[^\r\n]{0,8191}?(?: (?P<length>\d{1,9}))?\r*\n")
 # At the start of a file or member a version line says enough, even one that no standard knows.
-_FIRST = re.compile(rb"WARC/[^\r\n]{1,32}(?:\r?\n|\Z)|%b" % _ARC)
+_FIRST = re.compile(rb"(?i:WARC)/[^\r\n]{1,32}(?:\r*\n|\Z)|filedesc:[^\r\n]{0,8191}\r*\n|%b" % _ARC)
+_BLANK_LINE = re.compile(rb"\n\r*\n")
+_NEXT_WARC = re.compile(rb"\n(?=(?i:WARC)/\d{1,2}\.\d{1,2}[ \t]*\r*\n)")
 _NEWLINES = re.compile(rb"[\r\n]*")
 
 
@@ -49,16 +58,15 @@ def first_head(text: Text) -> int | None:
     return position if _FIRST.match(text.view(position, LONGEST)) else None
 
 
-def is_head(text: Text, position: int) -> bool:
-    """Whether a record begins at `position`, behind another one.
+def head_follows(text: Text, position: int) -> bool:
+    """Whether a record begins at `position`, where the one in front of it ends."""
+    return bool(ANCHOR.match(text.view(position, LONGEST)))
 
-    `find_head` answers the same, so a reader that comes along the file and one that looks for its first record
-    in the middle agree.
-    """
+
+def is_findable(text: Text, position: int) -> bool:
+    """Whether `find_head` would find the record that begins at `position`: an ARC line must begin a line."""
     match = ANCHOR.match(text.view(position, LONGEST))
-    if match and match["url"] is not None:
-        return bytes(text.view(position - 1, 1)) == b"\n"
-    return bool(match)
+    return bool(match and (match["url"] is None or bytes(text.view(position - 1, 1)) == b"\n"))
 
 
 def find_head(text: Text, start: int) -> int:
@@ -91,7 +99,7 @@ def newlines(text: Text, position: int) -> int:
 def read_head(text: Text, position: int) -> Head | None:
     """The header of the record at `position`, None where it has no end."""
     window = text.view(position, LONGEST)
-    if arc := _ARC_LINE.match(window):
+    if arc := _ARC_LINE.match(window) or _FILEDESC.match(window):
         return _arc_head(arc)
     for size in (2048, LONGEST, _MAX_HEAD):
         data = bytes(text.view(position, size))
@@ -104,19 +112,19 @@ def read_head(text: Text, position: int) -> Head | None:
 
 def _warc_end(data: bytes) -> int | None:
     """Where the header ends: behind the first blank line, or in front of another record's header."""
-    ends = [at + len(gap) for gap in (b"\r\n\r\n", b"\n\n", b"\n\r\n") if (at := data.find(gap)) >= 0]
-    end = min(ends, default=None)
-    other = data.find(b"\nWARC/", 0, end) + 1
-    return other if other and _WARC_LINE.match(data, other) else end
+    blank = _BLANK_LINE.search(data)
+    other = _NEXT_WARC.search(data, 0, blank.start() if blank else len(data))
+    end = other or blank
+    return end.end() if end else None
 
 
 def _warc_head(data: bytes, closed: bool = True) -> Head:
     fields: dict[str, str] = {}
     name = ""
     for line in data.decode("utf-8", "replace").split("\n")[1:]:
-        line = line.rstrip("\r")
-        if line[:1] in (" ", "\t") and name:
-            fields[name] = f"{fields[name]} {line.strip()}".strip()
+        if line[:1] in (" ", "\t"):
+            if name:
+                fields[name] = f"{fields[name]} {line.strip()}".strip()
             continue
         key, colon, value = line.partition(":")
         if colon:
@@ -125,30 +133,32 @@ def _warc_head(data: bytes, closed: bool = True) -> Head:
                 name = ""  # the first of a name counts, also where it goes on over several lines
             else:
                 fields[name] = value.strip()
-    length = fields.get("content-length", "")
     return Head(
         type=fields.get("warc-type", "").lower() or "unknown",
         size=len(data),
-        length=int(length) if length.isascii() and length.isdigit() and len(length) < 19 else None,
+        length=_number(fields.get("content-length", "")),
         fields=fields,
         closed=closed,
     )
 
 
 def _arc_head(line: re.Match[bytes]) -> Head:
-    url = line["url"].decode("utf-8", "replace")
-    length = line["length"].decode("ascii")
+    found = {name: (value or b"").decode("utf-8", "replace") for name, value in line.groupdict().items()}
     return Head(
-        type="warcinfo" if url.startswith("filedesc:") else "response",
+        type="warcinfo" if found["url"].startswith("filedesc:") else "response",
         size=line.end(),
-        length=int(length) if length.isdigit() and len(length) < 19 else None,
+        length=_number(found["length"]),
         fields={
-            "warc-target-uri": url,
-            "warc-date": _iso_date(line["date"].decode("ascii")),
-            "content-type": line["mime"].decode("utf-8", "replace"),
+            "warc-target-uri": found["url"],
+            "warc-date": _iso_date(found.get("date", "")),
+            "content-type": found.get("mime", ""),
         },
         arc=True,
     )
+
+
+def _number(digits: str) -> int | None:
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
 
 
 def _iso_date(digits: str) -> str:

@@ -10,6 +10,7 @@ _FIELD = re.compile(
     rb"^(content-type|content-encoding|transfer-encoding|content-length)[ \t]*:[ \t]*([^\r\n]*)", re.I | re.M
 )
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.I)
+_BLANK_LINE = re.compile(rb"\n\r*\n")
 _MAX_HEADER = 256 << 10
 
 
@@ -50,8 +51,8 @@ def parse_http(block: memoryview) -> Http:
 
 
 def _head_end(head: bytes) -> int:
-    ends = [at + len(gap) for gap in (b"\r\n\r\n", b"\n\n", b"\n\r\n") if (at := head.find(gap)) >= 0]
-    return min(ends, default=-1)
+    blank = _BLANK_LINE.search(head)
+    return blank.end() if blank else -1
 
 
 def parse_content_type(value: str) -> tuple[str, str]:

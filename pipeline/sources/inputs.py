@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import GristmillError
-from pipeline.sources.formats import Facts, examine
-from pipeline.sources.open import open_url, unreadable
+from pipeline.sources.formats import Facts, crawl_of, examine, is_cuttable
+from pipeline.sources.open import open_bytes, open_url, unreadable
 from pipeline.sources.split import InputFile, Split
+from pipeline.sources.stored import Stored
 
 SPLIT_BYTES = 64 << 20
 _CHUNK = 1 << 20
@@ -33,12 +36,13 @@ def plan_inputs(patterns: Sequence[str], split_bytes: int = SPLIT_BYTES) -> list
     GristmillError for what is missing, empty, unreadable or of no known format.
     """
     places = list(dict.fromkeys(place for pattern in patterns for place in _resolve(pattern)))
-    splits = [
-        split
-        for place, name in zip(places, published_names(places), strict=True)
-        for file, cuttable in _inputs_at(place, name)
-        for split in _cut(file, split_bytes if cuttable else file.size)
-    ]
+    splits: list[Split] = []
+    for place, name in zip(places, published_names(places), strict=True):
+        size, content = stat(place)
+        if size == 0:
+            raise GristmillError("the file is empty", place, "Leave it out, or fetch it again.")
+        for file, cuttable in files_at(place, name, size, content):
+            splits += _cut(file, split_bytes if cuttable else file.size)
     return sorted(splits, key=lambda split: (split.file.name, split.start))
 
 
@@ -100,26 +104,8 @@ def _walk(top: str) -> Iterator[tuple[str, str]]:
             yield folder, file
 
 
-def _inputs_at(place: str, name: str) -> Iterator[tuple[InputFile, bool]]:
-    """What lies at a path or URL, and whether it can be cut; a WACZ holds several archives."""
-    size, content = _stat(place)
-    if size == 0:
-        raise GristmillError("the file is empty", where=place, todo="Leave it out, or fetch it again.")
-    crawl = _CRAWL.search(place)
-    dump = crawl[0] if crawl else ""
-    # An archive of Common Crawl is known by its path; looking into each of 90,000 would cost a request each.
-    known = _is_remote(place) and dump and re.search(r"\.(?:warc|arc)(?:\.wet|\.wat)?\.gz$", place)
-    facts = Facts("warc", True) if known else examine(place, size, content)
-    if facts.format == "wacz":
-        for inner in facts.inner:
-            url = inner.url(place, size)
-            yield InputFile(f"{name}/{inner.name}", url, inner.size, "wacz", content, dump or inner.dump), inner.cuttable
-        return
-    yield InputFile(name, place, size, facts.format, content, dump or facts.dump), facts.cuttable
-
-
-def _stat(place: str) -> tuple[int, str]:
-    """Size in bytes and content identity."""
+def stat(place: str, hashed: bool = True) -> tuple[int, str]:
+    """Size in bytes and what identifies the content of a path or URL; of a local file "" unless `hashed`."""
     if _is_remote(place):
         from pipeline.sources.remote import stat_remote
 
@@ -131,13 +117,31 @@ def _stat(place: str) -> tuple[int, str]:
         raise unreadable(place, error) from error
     digest = blake2b(digest_size=16)
     with open_url(place, size, "") as file:
-        while chunk := file.read(_CHUNK):
+        while hashed and (chunk := file.read(_CHUNK)):
             digest.update(chunk)
-    return size, f"blake2b:{digest.hexdigest()}"
+    return size, f"blake2b:{digest.hexdigest()}" if hashed else ""
+
+
+def files_at(place: str, name: str, size: int, content: str) -> Iterator[tuple[InputFile, bool]]:
+    """What lies at a path or URL, and whether it can be cut; a WACZ holds several archives."""
+    crawl = _CRAWL.search(place)
+    dump = crawl[0] if crawl else ""
+    # An archive of Common Crawl is known by its path; looking into each of 90,000 would cost a request each.
+    known = _is_remote(place) and dump and re.search(r"\.(?:warc|arc)(?:\.wet|\.wat)?\.gz$", place)
+    facts = Facts("warc", True) if known else examine(place, size, content)
+    if facts.format != "wacz":
+        yield InputFile(name, place, size, facts.format, content, dump or facts.dump), facts.cuttable
+        return
+    for inner in facts.inner:
+        file = InputFile(f"{name}/{inner.name}", inner.url(place, size), inner.size, "wacz", content, dump)
+        with open_bytes(file) as source:
+            stored = Stored(source, file.size)
+            file = replace(file, dump=dump or crawl_of(stored))
+            yield file, inner.cuttable and is_cuttable(stored)
 
 
 def _cut(file: InputFile, split_bytes: int) -> list[Split]:
     """Splits of nearly the same length, none longer than `split_bytes`."""
     count = max(1, -(-file.size // max(1, split_bytes)))
     edges = [file.size * i // count for i in range(count + 1)]
-    return [Split(file, start, end) for start, end in zip(edges, edges[1:], strict=False)]
+    return [Split(file, start, end) for start, end in itertools.pairwise(edges)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import lz4.frame
 import zstandard
@@ -16,6 +16,8 @@ from isal import isal_zlib
 
 from pipeline.sources.stored import Stored
 
+# The stubs call it an instance.
+GzipError = cast(type[Exception], isal_zlib.IsalError)
 _BITE = 32 << 10  # stored bytes fed at a time; inside a shared member, offsets are known to this
 _CAREFUL = 64  # the same, near a damaged place
 _PIECE = 1 << 20  # of text at a time
@@ -159,7 +161,7 @@ GZIP = Codec(
     re.compile(rb"\x1f\x8b\x08[\x00-\x1f]"),
     4,
     _Gzip,
-    (isal_zlib.IsalError,),
+    (GzipError,),
     lambda head: True,
 )
 LZ4 = Codec(

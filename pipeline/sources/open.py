@@ -30,7 +30,7 @@ def open_url(url: str, size: int, content: str) -> IO[bytes]:
     path = url.removeprefix("file://")
     try:
         # Readers ask for a quarter of a megabyte at a time; a buffer in between would only copy.
-        file = cast(IO[bytes], open(path, "rb", buffering=0))
+        file = cast(IO[bytes], open(path, "rb", buffering=0))  # the caller closes it
     except OSError as error:
         raise unreadable(path, error) from error
     found = file.seek(0, io.SEEK_END)

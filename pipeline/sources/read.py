@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import IO
 
 from pipeline.record import Page
+from pipeline.sources.html import read_html
+from pipeline.sources.jsonl import read_jsonl
 from pipeline.sources.open import open_bytes
 from pipeline.sources.pages import Limits
+from pipeline.sources.parquet import read_parquet
 from pipeline.sources.split import Reading, Split
 from pipeline.sources.warc import read_warc
 
@@ -20,4 +24,13 @@ def open_split(split: Split, reading: Reading, limits: Limits | None = None) -> 
     """
     limits = limits or Limits()
     with open_bytes(split.file) as source:
-        yield from read_warc(source, split, reading, limits)
+        yield from _READERS[split.file.format](source, split, reading, limits)
+
+
+_READERS: dict[str, Callable[[IO[bytes], Split, Reading, Limits], Iterator[Page]]] = {
+    "warc": read_warc,
+    "wacz": read_warc,
+    "jsonl": read_jsonl,
+    "parquet": read_parquet,
+    "html": read_html,
+}

@@ -25,7 +25,6 @@ class Inner:
     name: str  # within the zip: archive/data.warc.gz
     size: int
     cuttable: bool  # it lies there as it is; a deflated one can only be read from its start
-    dump: str = ""
 
     def url(self, place: str, size: int) -> str:
         """Where it lies: in the WACZ at `place`, which has `size` bytes."""
@@ -35,7 +34,7 @@ class Inner:
 def list_inner(source: IO[bytes], place: str) -> list[Inner]:
     """The archives in a WACZ, by name. Raises GristmillError where it is no readable zip."""
     return [
-        Inner(entry.filename, entry.file_size, False)
+        Inner(entry.filename, entry.file_size, entry.compress_type == zipfile.ZIP_STORED)
         for entry in sorted(_zip(source, place).infolist(), key=lambda entry: entry.filename)
         if _ARCHIVE.search(entry.filename) and entry.file_size
     ]

@@ -27,6 +27,8 @@ def read_warc(source: IO[bytes], split: Split, reading: Reading, limits: Limits)
         reading.stop = piece.offset + piece.length
         account(page, reading)
         yield page
+    if set(reading.records) == {LOST} and split.start == 0 and split.end >= split.file.size:
+        reading.state = "not-an-archive"
 
 
 def account(page: Page, reading: Reading) -> None:
