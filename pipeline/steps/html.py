@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pipeline.record import Page
 
@@ -23,4 +23,4 @@ _VISIBLE = "/html/body//text()[not(parent::script or parent::style or parent::te
 
 def visible_text(page: Page) -> str:
     """All that the body says, boilerplate included, its pieces a space apart: `page.from_html(visible_text)`."""
-    return " ".join(map(str, page.from_html(parsed).xpath(_VISIBLE)))
+    return " ".join(cast("list[str]", page.from_html(parsed).xpath(_VISIBLE)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -79,6 +79,9 @@ class Language(_OfLanguage):
     strict: bool = Field(
         False, description="Ask for a probability above the lowest one, not at it, as datatrove does."
     )
+    newline_as: Literal[" ", ""] = Field(
+        " ", description="What stands for a newline when the model is asked; FineWeb v1 had nothing."
+    )
     max_chars: int | None = Field(
         None,
         ge=100,
@@ -89,7 +92,7 @@ class Language(_OfLanguage):
         return [*(self.languages or ()), *self.min_score_by_language]
 
     def check(self, page: Page) -> Drop | None:
-        found, score = self._identifier().best(page.text[: self.max_chars])
+        found, score = self._identifier().best(page.text[: self.max_chars], self.newline_as)
         page.language, page.language_score = found.code, score
         if found.script:
             page.notes["script"] = found.script

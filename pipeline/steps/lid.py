@@ -33,16 +33,17 @@ class Identifier:
         self._model = model  # owns what _predict reads
         self.tongues = {label: label_tongue(label) for label in model.get_labels()}
 
-    def best(self, text: str) -> tuple[Tongue, float]:
-        """The likeliest language of `text` and its probability; newlines count as spaces, as in datatrove."""
-        for score, label in self._predict(_line(text), 1, 0.0, "strict"):
+    def best(self, text: str, newline_as: str = " ") -> tuple[Tongue, float]:
+        """The likeliest language of `text` and its probability."""
+        for score, label in self._predict(_line(text, newline_as), 1, 0.0, "strict"):
             return self.tongues[label], score
         return Tongue("und"), 0.0  # no part of the text is known to the model
 
     def probabilities(self, text: str) -> list[tuple[Tongue, float]]:
         """Every language and its probability, likeliest first."""
         return [
-            (self.tongues[label], score) for score, label in self._predict(_line(text), -1, 0.0, "strict")
+            (self.tongues[label], score)
+            for score, label in self._predict(_line(text, " "), -1, 0.0, "strict")
         ]
 
 
@@ -98,8 +99,8 @@ def label_tongue(label: str) -> Tongue:
         return Tongue(code)
 
 
-def _line(text: str) -> str:
+def _line(text: str, newline_as: str) -> str:
     """One line with the final newline that fastText's own `predict` adds; it changes the probabilities."""
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()  # fastText refuses lone surrogates
-    return text.replace("\n", " ") + "\n"
+    return text.replace("\n", newline_as) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,9 +15,10 @@ from pipeline.record import Drop, Page
 from pipeline.steps.language import EarlyLanguage, Language
 from pipeline.steps.language_codes import LID176, Tongue, tongue
 from pipeline.steps.language_loss import LanguageLoss, language_loss
-from pipeline.steps.lid import Identifier, identifier, model_file
+from pipeline.steps.lid import identifier, model_file
 
-SENTENCES = Path(__file__).parents[2].parent / "shared/data/curation/lid/lingua_sentences.tsv.gz"
+TEXTS = Path(__file__).parents[2].parent / "shared/data/curation/lid"
+needs_texts = pytest.mark.skipif(not TEXTS.exists(), reason="the labelled texts lie beside the checkout only")
 
 ENGLISH = (
     "The mill stands by the river, and in spring the water is high enough to turn both of its stones. "
@@ -98,6 +100,7 @@ def test_newlines_count_as_spaces_as_in_datatrove() -> None:
     lines = ENGLISH.replace(". ", ".\n")
     assert model.best(lines) == model.best(lines.replace("\n", " "))
     assert model.best("") == model.best("\n")
+    assert model.best(lines, "") == model.best(lines.replace("\n", ""))  # FineWeb v1
 
 
 @pytest.mark.parametrize(
@@ -237,11 +240,26 @@ def test_the_ledger_tells_what_the_gate_cost() -> None:
     assert nothing_lost == pytest.approx(0.00994, abs=1e-4)  # the rule of three: 3 / 300
 
 
-@pytest.mark.skipif(not SENTENCES.exists(), reason="the labelled sentences lie beside the checkout only")
-def test_on_labelled_sentences_the_best_label_is_that_of_the_full_list() -> None:
-    """k=1 prunes fastText's search: label and probability must be those of k=-1, which datatrove asks for."""
-    model: Identifier = identifier()
-    with gzip.open(SENTENCES, "rt") as lines:
-        texts = [line.rstrip("\n").split("\t")[2] for line in lines][::10]
-    assert len(texts) > 1000
-    assert all(model.best(text) == max(model.probabilities(text), key=lambda pair: pair[1]) for text in texts)
+def datatroves_prediction(model: Any, text: str) -> tuple[str, float]:
+    """What datatrove 0.10.1's FastTextLID.predict does with the loaded model."""
+    labels, scores = model.predict(text.replace("\n", " "), k=-1)
+    pairs = {label.split("__")[2]: score.item() for label, score in zip(labels, scores, strict=True)}
+    return max(pairs.items(), key=lambda pair: pair[1])
+
+
+@needs_texts
+@pytest.mark.parametrize(("name", "every"), [("lingua_sentences", 10), ("udhr_documents", 4)])
+def test_on_labelled_texts_label_score_and_decision_are_datatroves(name: str, every: int) -> None:
+    """One difference, agreed: lid.176's label `als` is Alemannic, which ISO 639-3 calls gsw."""
+    from fasttext.FastText import _FastText
+
+    model = _FastText(str(model_file()))
+    step = Language(strict=True)
+    with gzip.open(TEXTS / f"{name}.tsv.gz", "rt") as lines:
+        texts = [line.rstrip("\n").split("\t")[2] for line in lines][::every]
+    for text in texts:
+        page = text_page(text)
+        label, score = datatroves_prediction(model, text)
+        kept = step.check(page) is None
+        assert (page.language, page.language_score) == ({"als": "gsw"}.get(label, label), score)
+        assert kept == (label == "en" and score > 0.65)
