@@ -50,9 +50,7 @@ PAIRS = pa.schema(
     + [("better_chars", pa.uint32()), ("chars", pa.uint32())]
 )
 # The better document of a pair, and the chunk in which it will be compared.
-WANTED = pa.schema(
-    [("id_high", pa.uint64()), ("id_low", pa.uint64()), ("source", pa.int32()), ("chunk", pa.uint32())]
-)
+WANTED = pa.schema([("id_high", pa.uint64()), ("id_low", pa.uint64()), ("source", pa.int32()), ("chunk", pa.uint32())])
 
 
 def scatter_bands(job: Job) -> Counts:
@@ -63,7 +61,7 @@ def scatter_bands(job: Job) -> Counts:
     signed = 0
     buckets = plan.band_buckets * len(bands)
     with bucket_writer(job.scratch, job.output("keys"), KEYS, buckets) as writer:
-        for rows in read_signatures(plan, job.item["unit"], [*KEYS.names[1:], "shingles", *bands]):
+        for rows in read_signatures(plan, plan.units[job.item["unit"]], [*KEYS.names[1:], "shingles", *bands]):
             present = rows["shingles"] > 0
             present &= locate(rows["id_high"], rows["id_low"], *gone) < 0
             rows = take(rows, present)

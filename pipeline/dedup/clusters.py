@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from pipeline.dedup.aliases import name_kept
 from pipeline.dedup.candidates import KEYS, better_name, write_pairs
 from pipeline.dedup.components import read_roots
 from pipeline.dedup.exact import COPIES
@@ -20,17 +21,11 @@ from pipeline.dedup.verify import EDGES
 
 # `original` is the document itself or the one that it is an exact copy of.
 MEMBERS = pa.schema(
-    [
-        (name, pa.uint64())
-        for name in ("root_high", "root_low", "original_high", "original_low", "id_high", "id_low")
-    ]
+    [(name, pa.uint64()) for name in ("root_high", "root_low", "original_high", "original_low", "id_high", "id_low")]
     + [("source", pa.int32()), ("chars", pa.uint32())]
 )
 ROOTED_EDGES = pa.schema(
-    [
-        (name, pa.uint64())
-        for name in ("root_high", "root_low", "better_high", "better_low", "id_high", "id_low")
-    ]
+    [(name, pa.uint64()) for name in ("root_high", "root_low", "better_high", "better_low", "id_high", "id_low")]
     + [("similarity", pa.float64())]
 )
 # One row a member of this crawl; `similarity` of its original to the survivor, NaN where nobody compared them yet.
@@ -103,12 +98,10 @@ def choose_survivors(job: Job) -> Counts:
         "size": size[cluster].astype(np.int32),
         "survivor_source": members["source"][best],
     }
-    edges = read_bucket(
-        job.scratch, outputs("members", files, "edges"), ROOTED_EDGES, bucket, plan.id_buckets
-    )
+    edges = read_bucket(job.scratch, outputs("members", files, "edges"), ROOTED_EDGES, bucket, plan.id_buckets)
     verdicts["similarity"] = _known(verdicts, edges)
     ours = plan.age_of(verdicts["source"]) == plan.newest
-    _write_receipts(job, plan, take(verdicts, ours), take(members, ours), take(members, best[ours]))
+    _write_receipts(job, plan, verdicts, members, take(members, best))
     verdicts = take(verdicts, ours)
     with bucket_writer(job.scratch, job.output("verdicts"), VERDICTS, plan.id_buckets) as writer:
         writer.add(verdicts, id_bucket(verdicts["survivor_high"], verdicts["survivor_low"], plan.id_buckets))
@@ -129,6 +122,7 @@ def complete(job: Job) -> Counts:
     verdicts["similarity"] = similarity
     if np.isnan(verdicts["similarity"]).any():
         raise RuntimeError("a removed document was not compared with its survivor")
+    verdicts = name_kept(job, plan, verdicts)
     with bucket_writer(job.scratch, job.output("verdicts"), VERDICTS, len(plan.units)) as writer:
         writer.add(verdicts, plan.unit_of()[verdicts["source"]])
     return {}
@@ -174,10 +168,7 @@ def _known(verdicts: Rows, edges: Rows) -> Array:
                 "row": np.arange(same.size),
             },
             {
-                **{
-                    name: edges[name]
-                    for name in ("better_high", "better_low", "id_high", "id_low", "similarity")
-                },
+                **{name: edges[name] for name in ("better_high", "better_low", "id_high", "id_low", "similarity")},
                 "edge": np.ones(edges["similarity"].size, bool),
                 "row": np.full(edges["similarity"].size, -1),
             },
@@ -196,9 +187,8 @@ def _known(verdicts: Rows, edges: Rows) -> Array:
 
 
 def _write_receipts(job: Job, plan: Plan, verdicts: Rows, members: Rows, survivors: Rows) -> None:
-    itself = (verdicts["id_high"] == verdicts["original_high"]) & (
-        verdicts["id_low"] == verdicts["original_low"]
-    )
+    """Pair each original that no edge links with its survivor, those of earlier datasets too: ours may copy them."""
+    itself = (verdicts["id_high"] == verdicts["original_high"]) & (verdicts["id_low"] == verdicts["original_low"])
     lacking = np.isnan(verdicts["similarity"]) & itself
     pairs = {
         "group": np.zeros(int(np.count_nonzero(lacking)), np.uint64),
@@ -213,9 +203,7 @@ def _describe(verdicts: Rows) -> Counts:
     order = order_by(verdicts["cluster_high"], verdicts["cluster_low"])
     first = order[changes(verdicts["cluster_high"][order], verdicts["cluster_low"][order])]
     sizes = verdicts["size"][first]
-    largest = first[
-        order_by(-sizes, verdicts["cluster_high"][first], verdicts["cluster_low"][first])[:LARGEST]
-    ]
+    largest = first[order_by(-sizes, verdicts["cluster_high"][first], verdicts["cluster_low"][first])[:LARGEST]]
     names = texts(verdicts["cluster_high"][largest], verdicts["cluster_low"][largest])
     survivors = texts(verdicts["survivor_high"][largest], verdicts["survivor_low"][largest])
     histogram = np.bincount(np.frexp(sizes)[1]) if sizes.size else np.zeros(0, int)

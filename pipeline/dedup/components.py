@@ -101,9 +101,7 @@ def _star(job: Job) -> Counts:
     both = stack([made, back])
     with bucket_writer(job.scratch, job.output("links"), LINKS, plan.id_buckets) as writer:
         writer.add(both, id_bucket(both["id_high"], both["id_low"], plan.id_buckets))
-    checksum = int(
-        np.sum(mix(mix(mix(made["id_high"]) ^ made["id_low"]) ^ made["other_low"]), dtype=np.uint64)
-    )
+    checksum = int(np.sum(mix(mix(mix(made["id_high"]) ^ made["id_low"]) ^ made["other_low"]), dtype=np.uint64))
     return {"links": int(one.size), "checksum": checksum}
 
 

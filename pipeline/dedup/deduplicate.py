@@ -25,11 +25,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from pipeline.dedup.aliases import scatter_aliases
 from pipeline.dedup.candidates import ROUNDS, exhausted, join_bands, regroup, scatter_bands
 from pipeline.dedup.clusters import choose_survivors, complete, gather_members
 from pipeline.dedup.components import label_components
 from pipeline.dedup.exact import find_copies, scatter_hashes
-from pipeline.dedup.plan import Plan, Source, make_plan, run_key, survey
+from pipeline.dedup.index import index_sources
+from pipeline.dedup.plan import Plan, RefinedSplit, Source, make_plan, run_key, survey
 from pipeline.dedup.settings import DedupSettings
 from pipeline.dedup.stage import Counts, RunTasks, outputs, run_stage
 from pipeline.dedup.statistics import summarise
@@ -39,22 +41,6 @@ from pipeline.errors import GristmillError
 from pipeline.store import Entry, Folder, Manifest
 
 _SURVEY_TASKS = 256
-
-
-@dataclass(frozen=True)
-class RefinedSplit:
-    """A refined split: its documents (columns `id`, `text`, `url` at least) and their signatures.
-
-    It is called by the last part of its folder's path, which must differ from split to split.
-    """
-
-    folder: Folder
-    documents: str = "documents.parquet"
-    signatures: str = "signatures.parquet"
-
-    @property
-    def name(self) -> str:
-        return self.folder.url.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -102,11 +88,11 @@ def deduplicate(
     return DedupResult(tuple(manifest.entries.values()), stats)
 
 
-def _survey(
-    splits: Sequence[RefinedSplit], settings: DedupSettings, out: Folder, run_tasks: RunTasks
-) -> list[Source]:
+def _survey(splits: Sequence[RefinedSplit], settings: DedupSettings, out: Folder, run_tasks: RunTasks) -> list[Source]:
     """The sources with their sizes, in an order that does not depend on that of `splits`."""
-    sources = [Source(s.folder.url, s.documents, s.signatures, s.name, age=0) for s in splits]
+    sources = index_sources(settings)
+    age = max((source.age + 1 for source in sources), default=0)
+    sources += [Source(s.folder.url, s.documents, s.signatures, s.name, age) for s in splits]
     sources.sort(key=lambda source: (source.age, source.name))
     for one, other in pairwise(sources):
         if one.name == other.name and one.label == other.label:
@@ -166,10 +152,7 @@ class _Run:
     def clusters(self, copies: int, edges: list[str]) -> list[str]:
         """Stages `components` to `survivors`; returns the files of VERDICTS."""
         verified = sum(
-            count["verified"]
-            for name, stage in self.counts.items()
-            if name.startswith("compare_")
-            for count in stage
+            count["verified"] for name, stage in self.counts.items() if name.startswith("compare_") for count in stage
         )
         links = label_components(self.scratch, self.plan, edges, verified, self.run_tasks)
         buckets = range(self.plan.id_buckets)
@@ -179,8 +162,13 @@ class _Run:
         items = [{"bucket": bucket, "files": len(buckets)} for bucket in buckets]
         self._stage("survivors", choose_survivors, items)
         receipts = self._verify("receipts", "survivors", 0.0)
+        aliases: list[str] = []
+        if self.plan.settings.against:
+            self._stage("aliases", scatter_aliases, list(range(len(self.plan.units))))
+            aliases = outputs("aliases", len(self.plan.units), "aliases")
         chosen = outputs("survivors", len(buckets), "verdicts")
-        items = [{"bucket": bucket, "verdicts": chosen, "receipts": receipts} for bucket in buckets]
+        files = {"verdicts": chosen, "receipts": receipts, "aliases": aliases}
+        items = [{"bucket": bucket, **files} for bucket in buckets]
         self._stage("complete", complete, items)
         return outputs("complete", len(buckets), "verdicts")
 

@@ -6,7 +6,7 @@ they take no part in the search for near-duplicates and share the original's clu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +43,7 @@ def scatter_hashes(job: Job) -> Counts:
     """Spread the exact hashes of a unit (`item`: its number) over the buckets of `find_copies`."""
     plan = load_plan(job.scratch)
     with bucket_writer(job.scratch, job.output("hashes"), HASHES, plan.exact_buckets) as writer:
-        for rows in read_signatures(plan, job.item, HASHES.names):
+        for rows in read_signatures(plan, plan.units[job.item], HASHES.names):
             writer.add(rows, key_bucket(rows["exact_high"], plan.exact_buckets))
     return {}
 
@@ -97,10 +97,10 @@ def _refuse_twins(plan: Plan, rows: Rows, first: Array) -> None:
         )
 
 
-def read_signatures(plan: Plan, unit: int, columns: list[str]) -> Iterator[Rows]:
-    """The signatures of a unit's sources, some rows at a time, with the number of their `source`."""
+def read_signatures(plan: Plan, sources: Iterable[int], columns: list[str]) -> Iterator[Rows]:
+    """The signatures of some sources, some rows at a time, with the number of their `source`."""
     wanted = [name for name in columns if name != "source"]
-    for number in plan.units[unit]:
+    for number in sources:
         source = plan.sources[number]
         with source.folder.open(source.signatures) as file:
             for batch in pq.ParquetFile(file).iter_batches(_READ_ROWS, columns=wanted):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b, sha256
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import orjson
@@ -26,6 +26,22 @@ from pipeline.store import Folder
 EXACT_ROW, BAND_ROW, NODE_ROW = 160, 400, 400
 MEMBER_ROW = 2000  # a document that is compared: its pairs in every band
 SHINGLE = 4
+
+
+@dataclass(frozen=True)
+class RefinedSplit:
+    """A refined split: its documents (columns `id`, `text`, `url` at least) and their signatures.
+
+    It is called by the last part of its folder's path, which must differ from split to split.
+    """
+
+    folder: Folder
+    documents: str = "documents.parquet"
+    signatures: str = "signatures.parquet"
+
+    @property
+    def name(self) -> str:
+        return self.folder.url.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -55,9 +71,7 @@ class Plan:
     sources: tuple[Source, ...]
     units: tuple[tuple[int, ...], ...]
     chunk_base: tuple[int, ...]  # of each source: its first chunk
-    chunk_parts: tuple[
-        int, ...
-    ]  # of each source: a power of two, the chunks that its documents are spread over
+    chunk_parts: tuple[int, ...]  # of each source: a power of two, the chunks that its documents are spread over
     exact_buckets: int
     band_buckets: int  # for each band
     id_buckets: int
@@ -132,19 +146,22 @@ def survey(job: Job) -> Counts:
             raise GristmillError(
                 "there are no signatures", folder.path(source["signatures"]), "Refine this split again."
             )
-        digest = sha256()
         with folder.open(source["signatures"]) as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
+            digest = source["digest"] or _sha256(file)
             file.seek(0)
             parquet = pq.ParquetFile(file)
             _check_schema(parquet.schema_arrow, job.item["bands"], folder.path(source["signatures"]))
             batches = parquet.iter_batches(columns=["shingles"])
             shingles = sum(int(np.asarray(batch.column(0), np.int64).sum()) for batch in batches)
-            found.append(
-                {"rows": parquet.metadata.num_rows, "shingles": shingles, "digest": digest.hexdigest()}
-            )
+            found.append({"rows": parquet.metadata.num_rows, "shingles": shingles, "digest": digest})
     return {"found": found}
+
+
+def _sha256(file: IO[bytes]) -> str:
+    digest = sha256()
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _check_schema(schema: Any, bands: int, where: str) -> None:

@@ -29,9 +29,7 @@ class DedupSettings(BaseModel):
     datatrove_hash: Literal["xxhash", "sha1"] = Field(
         "xxhash", description="64-bit hash of an n-gram where shingles is datatrove."
     )
-    ngram: int = Field(
-        5, ge=1, le=64, description="Words in a shingle; shorter texts are only compared exactly."
-    )
+    ngram: int = Field(5, ge=1, le=64, description="Words in a shingle; shorter texts are only compared exactly.")
     bands: int = Field(14, ge=1, le=256, description="Bands: a pair is a candidate where one of them agrees.")
     rows: int = Field(8, ge=1, le=64, description="MinHash values in a band.")
     seed: int = Field(1, ge=0, lt=1 << 32, description="Seed of the MinHash permutations.")
@@ -58,9 +56,7 @@ class DedupSettings(BaseModel):
     max_rejected_share: float = Field(
         0.9, ge=0, le=1, description="Alarm when more than this share of candidate pairs fails verification."
     )
-    alarm_from: int = Field(
-        100, ge=1, description="Clusters, hosts and pair counts below this number raise no alarm."
-    )
+    alarm_from: int = Field(100, ge=1, description="Clusters, hosts and pair counts below this number raise no alarm.")
 
     def signature_settings(self) -> dict[str, Any]:
         """What decides a signature; the rest can change without signing anything anew."""

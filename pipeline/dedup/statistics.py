@@ -72,9 +72,7 @@ def alarms(
     if documents >= settings.alarm_from and removed > settings.max_removed_share * documents:
         told.append(f"{removed} of {documents} documents removed (limit {settings.max_removed_share:.0%})")
     if pairs >= settings.alarm_from and rejected > settings.max_rejected_share * pairs:
-        told.append(
-            f"{rejected} of {pairs} candidate pairs rejected (limit {settings.max_rejected_share:.0%})"
-        )
+        told.append(f"{rejected} of {pairs} candidate pairs rejected (limit {settings.max_rejected_share:.0%})")
     if stats["exhausted_documents"]:
         told.append(
             f"{stats['exhausted_documents']} documents of very large groups were each compared with "
@@ -86,8 +84,4 @@ def alarms(
 def _histogram(parts: Sequence[Sequence[int]]) -> dict[str, int]:
     """Clusters by size, each power of two one class: "2-3", "4-7", …"""
     sums = [sum(column) for column in zip_longest(*parts, fillvalue=0)]
-    return {
-        f"{1 << (power - 1)}-{(1 << power) - 1}": count
-        for power, count in enumerate(sums)
-        if power > 1 and count
-    }
+    return {f"{1 << (power - 1)}-{(1 << power) - 1}": count for power, count in enumerate(sums) if power > 1 and count}

@@ -114,14 +114,10 @@ def count_hosts(job: Job) -> Counts:
             lost[host] += removed
     limit, least = plan.settings.max_source_loss_share, plan.settings.alarm_from
     rows: list[dict[str, Any]] = [
-        {"host": host, "documents": documents[host], "removed": count}
-        for host, count in lost.items()
-        if count
+        {"host": host, "documents": documents[host], "removed": count} for host, count in lost.items() if count
     ]
     rows.sort(key=loss_order)
-    alarming = [
-        row for row in rows if row["documents"] >= least and row["removed"] > limit * row["documents"]
-    ]
+    alarming = [row for row in rows if row["documents"] >= least and row["removed"] > limit * row["documents"]]
     return {"hosts": rows[:TOP_HOSTS], "alarming": alarming[:TOP_HOSTS], "n_alarming": len(alarming)}
 
 

@@ -22,9 +22,7 @@ from pipeline.dedup.shingles import overlaps, shingle_hashes, shingle_set
 from pipeline.dedup.stage import Counts, Job, bucket_writer, read_batches, read_bucket
 from pipeline.errors import GristmillError
 
-SETS = pa.schema(
-    [("id_high", pa.uint64()), ("id_low", pa.uint64()), ("shingles", pa.large_list(pa.uint32()))]
-)
+SETS = pa.schema([("id_high", pa.uint64()), ("id_low", pa.uint64()), ("shingles", pa.large_list(pa.uint32()))])
 # Both directions of each verified pair, bucketed by `id`.
 EDGES = pa.schema(
     [(name, pa.uint64()) for name in ("id_high", "id_low", "other_high", "other_low")]
@@ -105,15 +103,11 @@ def load_sets(plan: Plan, wanted: Rows) -> Sets:
     return Sets(high, low, offsets, np.concatenate(pieces) if pieces else np.empty(0, np.uint32))
 
 
-def _stored_sets(
-    source: Source, settings: DedupSettings, high: Array, low: Array
-) -> Iterator[tuple[int, Array]]:
+def _stored_sets(source: Source, settings: DedupSettings, high: Array, low: Array) -> Iterator[tuple[int, Array]]:
     """Of each of these documents (sorted by id) that the source holds: its place and its shingle set."""
     if not source.documents:
         with source.folder.open(source.signatures) as file:
-            for batch in pq.ParquetFile(file).iter_batches(
-                1 << 12, columns=["id_high", "id_low", "shingle_set"]
-            ):
+            for batch in pq.ParquetFile(file).iter_batches(1 << 12, columns=["id_high", "id_low", "shingle_set"]):
                 at = locate(batch.column("id_high").to_numpy(), batch.column("id_low").to_numpy(), high, low)
                 for row in np.flatnonzero(at >= 0).tolist():
                     yield int(at[row]), batch.column("shingle_set")[row].values.to_numpy()
@@ -165,9 +159,7 @@ def _similarities(job: Job, plan: Plan, pairs: Rows) -> Array:
         size = np.diff(sets.offsets)[mine[here]] + np.diff(others.offsets)[theirs[here]]
         similarity[here] = both / np.maximum(1, size - both)
     if np.isnan(similarity).any():
-        raise RuntimeError(
-            "a candidate pair met no set"
-        )  # a fetch task lost something: never go on without it
+        raise RuntimeError("a candidate pair met no set")  # a fetch task lost something: never go on without it
     return similarity
 
 

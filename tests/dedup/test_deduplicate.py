@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from dedup_corpus import CURATION, Doc, all_verdicts, edited, kept, make_id, prose, run, write_splits
+from tests.dedup.dedup_corpus import CURATION, Doc, all_verdicts, edited, kept, make_id, prose, run, write_splits
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st

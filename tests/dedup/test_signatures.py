@@ -9,7 +9,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from dedup_corpus import CURATION, edited, make_id, prose
+from tests.dedup.dedup_corpus import CURATION, edited, make_id, prose
 from hypothesis import given
 from hypothesis import strategies as st
 
