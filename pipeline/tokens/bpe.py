@@ -134,7 +134,7 @@ def _read(path: str) -> bytes:
     try:
         with fsspec.open(path, "rb") as file:
             data: bytes = file.read()
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # each remote file system has errors of its own
         raise GristmillError(
             f"cannot read the tokenizer ({error})",
             path,
@@ -147,7 +147,7 @@ def _holds_tokenizer(path: str) -> bool:
     try:
         fs, root = fsspec.core.url_to_fs(path)
         return bool(fs.exists(f"{root.rstrip('/')}/tokenizer.json"))
-    except (OSError, ValueError, ImportError):
+    except Exception:  # each remote file system has errors of its own
         return False  # reading it then says what is wrong
 
 

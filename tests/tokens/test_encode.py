@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import corpus, real_texts
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
@@ -18,6 +17,7 @@ from pipeline.errors import GristmillError
 from pipeline.tokens import Encoder
 from pipeline.tokens.encode import _HARD, probe_texts
 from pipeline.tokens.settings import SPECIALS
+from tests.tokens.token_texts import corpus, real_texts
 
 _any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 _messy_text = st.lists(

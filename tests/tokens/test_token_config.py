@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import corpus
 
 from pipeline.tokens import Encoder, TokenizerSettings, load, tokenizer_files
 from pipeline.tokens.settings import SPECIALS
+from tests.tokens.token_texts import corpus
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import corpus
 
 from pipeline.errors import GristmillError
 from pipeline.record import DOCUMENT_SCHEMA
 from pipeline.store import Folder
 from pipeline.tokens import Encoder, ShardHeader, TokenShard, TokenShardWriter
 from pipeline.tokens.contract import METADATA_KEY, ROW_GROUP_TOKENS, token_schema
+from tests.tokens.token_texts import corpus
 
 TEXTS = ["", *corpus(120, seed=1), ""]
 
