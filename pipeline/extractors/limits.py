@@ -9,8 +9,8 @@ from pipeline.record import Page
 from pipeline.steps.html import parsed
 
 # resiliparse takes time that grows with the square of the depth (0.25 s at 5,000 levels, minutes at 100,000),
-# it and lxml with the square of an element's attributes. A page with fewer marks than these cannot hold enough
-# of either to hurt, and is spared the look at its tree. The parser of that look is linear in both.
+# it and lxml with the square of an element's attributes. A page with fewer marks than these cannot hold
+# enough of either to hurt, and is spared the look at its tree. The parser of that look is linear in both.
 _HARMLESS_TAGS = 6_000
 _HARMLESS_ATTRIBUTES = 12_000
 _HUGE_TAG = re.compile(r"<[a-zA-Z][^<>]{20000}")  # attributes without a value show no "="
