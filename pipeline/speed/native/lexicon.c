@@ -204,10 +204,16 @@ static Py_ssize_t learn_chunk(Lexicon *lexicon, Table *table, Chars text, Span s
     PyObject *chunk = PyUnicode_FromKindAndData(text.kind, start, length);
     if (chunk == NULL)
         return -1;
-    PyObject *tokens;
-    int depends;
     answer = PyObject_CallOneArg(lexicon->chunk, chunk);
-    if (answer == NULL || !PyArg_ParseTuple(answer, "O!p", &PyTuple_Type, &tokens, &depends))
+    if (answer == NULL)
+        goto done;
+    if (!PyTuple_Check(answer) || PyTuple_GET_SIZE(answer) != 2 || !PyTuple_Check(PyTuple_GET_ITEM(answer, 0))) {
+        PyErr_SetString(PyExc_TypeError, "a chunk gives (tokens, whether its neighbours may change them)");
+        goto done;
+    }
+    PyObject *tokens = PyTuple_GET_ITEM(answer, 0);
+    int depends = PyObject_IsTrue(PyTuple_GET_ITEM(answer, 1));
+    if (depends < 0)
         goto done;
     Py_ssize_t count = PyTuple_GET_SIZE(tokens);
     for (Py_ssize_t i = 0; i < count; i++) /* interning may run Python code: all of it before the chunk is added */
