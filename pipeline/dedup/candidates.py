@@ -30,7 +30,7 @@ from pipeline.dedup.rows import (
     take,
 )
 from pipeline.dedup.shingles import mix
-from pipeline.dedup.stage import Counts, Job, bucket_writer, outputs, read_bucket
+from pipeline.dedup.stage import Counts, Job, Outputs, bucket_writer, read_bucket
 
 ALL_PAIRS = 8
 ROUNDS = (2, 6, 18, 54)  # representatives of a large group in each round
@@ -77,7 +77,7 @@ def scatter_bands(job: Job) -> Counts:
 
 def _gone(job: Job, plan: Plan) -> tuple[Array, Array]:
     """The ids of this unit's exact copies, sorted."""
-    files = outputs("copies", job.item["copies"], "gone")
+    files = [Outputs("copies", job.item["copies"], "gone")]
     rows = read_bucket(job.scratch, files, COPIES, job.item["unit"], len(plan.units))
     order = order_by(rows["id_high"], rows["id_low"])
     return rows["id_high"][order], rows["id_low"][order]
@@ -87,7 +87,7 @@ def join_bands(job: Job) -> Counts:
     """Pair the documents of one bucket of band keys (`item`: bucket and number of units)."""
     plan = load_plan(job.scratch)
     buckets = plan.band_buckets * plan.settings.bands
-    files = outputs("bands", job.item["units"], "keys")
+    files = [Outputs("bands", job.item["units"], "keys")]
     rows = read_bucket(job.scratch, files, KEYS, job.item["bucket"], buckets)
     band = job.item["bucket"] // plan.band_buckets
     rows = take(rows, repeated(rows["key"]))
@@ -98,7 +98,7 @@ def join_bands(job: Job) -> Counts:
 def regroup(job: Job) -> Counts:
     """Pair what no representative took in (`item`: bucket, the round, its number of chunks)."""
     plan = load_plan(job.scratch)
-    files = outputs(f"compare_{job.item['round'] - 1}", plan.chunks, "left")
+    files = [Outputs(f"compare_{job.item['round'] - 1}", plan.chunks, "left")]
     rows = read_bucket(job.scratch, files, KEYS, job.item["bucket"], plan.id_buckets)
     rows = take(rows, repeated(rows["key"]))
     return _write_groups(job, plan, rows, ROUNDS[job.item["round"]])
@@ -157,7 +157,7 @@ def better_name(column: str) -> str:
 def exhausted(job: Job) -> Counts:
     """Count the documents that are left over after the last round (`item`: bucket)."""
     plan = load_plan(job.scratch)
-    files = outputs(f"compare_{len(ROUNDS) - 1}", plan.chunks, "left")
+    files = [Outputs(f"compare_{len(ROUNDS) - 1}", plan.chunks, "left")]
     rows = read_bucket(job.scratch, files, KEYS, job.item["bucket"], plan.id_buckets)
     rows = take(rows, repeated(rows["key"]))
     order = order_by(rows["id_high"], rows["id_low"])

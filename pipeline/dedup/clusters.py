@@ -16,7 +16,7 @@ from pipeline.dedup.exact import COPIES
 from pipeline.dedup.identity import texts
 from pipeline.dedup.plan import Plan, load_plan
 from pipeline.dedup.rows import Array, Rows, changes, id_bucket, locate, order_by, stack, take
-from pipeline.dedup.stage import Counts, Job, bucket_writer, outputs, read_bucket
+from pipeline.dedup.stage import Counts, Job, Outputs, bucket_writer, read_bucket
 from pipeline.dedup.verify import EDGES
 
 # `original` is the document itself or the one that it is an exact copy of.
@@ -81,7 +81,7 @@ def choose_survivors(job: Job) -> Counts:
     Writes VERDICTS, and as PAIRS the receipts that still lack a similarity.
     """
     plan, bucket, files = load_plan(job.scratch), job.item["bucket"], job.item["files"]
-    members = read_bucket(job.scratch, outputs("members", files, "members"), MEMBERS, bucket, plan.id_buckets)
+    members = read_bucket(job.scratch, [Outputs("members", files, "members")], MEMBERS, bucket, plan.id_buckets)
     age = plan.age_of(members["source"])
     length = -members["chars"].astype(np.int64)
     root = (members["root_high"], members["root_low"])
@@ -98,7 +98,7 @@ def choose_survivors(job: Job) -> Counts:
         "size": size[cluster].astype(np.int32),
         "survivor_source": members["source"][best],
     }
-    edges = read_bucket(job.scratch, outputs("members", files, "edges"), ROOTED_EDGES, bucket, plan.id_buckets)
+    edges = read_bucket(job.scratch, [Outputs("members", files, "edges")], ROOTED_EDGES, bucket, plan.id_buckets)
     verdicts["similarity"] = _known(verdicts, edges)
     ours = plan.age_of(verdicts["source"]) == plan.newest
     _write_receipts(job, plan, verdicts, members, take(members, best))

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline.dedup.plan import Plan, load_plan
 from pipeline.dedup.rows import Array, Rows, changes, id_bucket, order_by, stack, take
 from pipeline.dedup.shingles import mix
-from pipeline.dedup.stage import Counts, Job, RunTasks, bucket_writer, outputs, read_batches, run_stage
+from pipeline.dedup.stage import Counts, Job, Outputs, RunTasks, bucket_writer, read_batches, run_stage
 from pipeline.store import Folder
 
 LINKS = pa.schema([(name, pa.uint64()) for name in ("id_high", "id_low", "other_high", "other_low")])
@@ -24,24 +24,23 @@ IN_MEMORY_ROW = 250  # bytes that one direction of an edge costs at the peak
 
 
 def label_components(
-    scratch: Folder, plan: Plan, edge_files: Sequence[str], edges: int, run_tasks: RunTasks
-) -> list[str]:
+    scratch: Folder, plan: Plan, edge_files: Sequence[Outputs], edges: int, run_tasks: RunTasks
+) -> list[Outputs]:
     """Files of LINKS by id bucket; of their rows, those with `other` below `id` name each document's root.
 
     `edges` is the number of edges in the EDGES files, which hold both directions of each.
     """
     if 2 * edges * IN_MEMORY_ROW <= plan.settings.memory // 2:
         run_stage(scratch, "components", _solve, [{"edges": list(edge_files)}], run_tasks)
-        return outputs("components", 1, "links")
+        return [Outputs("components", 1, "links")]
     files, seen = list(edge_files), None
     for turn in range(MOST_TURNS):
         stage, star = f"star_{turn:03d}", ("large", "small")[turn % 2]
         items = [{"bucket": b, "links": files, "star": star} for b in range(plan.id_buckets)]
         counts = run_stage(scratch, stage, _star, items, run_tasks)
         if turn > 1:  # the round before last is read by nobody any more
-            for name in outputs(f"star_{turn - 2:03d}", plan.id_buckets, "links"):
-                scratch.remove(name)
-        files = outputs(stage, plan.id_buckets, "links")
+            Outputs(f"star_{turn - 2:03d}", plan.id_buckets, "links").remove(scratch)
+        files = [Outputs(stage, plan.id_buckets, "links")]
         state = (sum(c["links"] for c in counts), sum(c["checksum"] for c in counts) % (1 << 64))
         if star == "small":
             if state == seen:
@@ -50,7 +49,7 @@ def label_components(
     return files
 
 
-def read_roots(scratch: Folder, files: Sequence[str], plan: Plan, bucket: int) -> Rows:
+def read_roots(scratch: Folder, files: Sequence[Outputs], plan: Plan, bucket: int) -> Rows:
     """LINKS of the documents in an id bucket that are not their component's root, sorted by id."""
     links = _read_links(scratch, files, bucket, plan.id_buckets)
     below = (links["other_high"] < links["id_high"]) | (
@@ -136,7 +135,7 @@ def _unique(one: Array, other: Array) -> tuple[Array, Array]:
     return one[first], other[first]
 
 
-def _read_links(scratch: Folder, files: Sequence[str], bucket: int, buckets: int) -> Rows:
+def _read_links(scratch: Folder, files: Sequence[Outputs], bucket: int, buckets: int) -> Rows:
     parts = []
     for batch in read_batches(scratch, files, bucket, buckets):
         parts.append({name: batch.column(name).to_numpy() for name in LINKS.names})

@@ -33,7 +33,7 @@ from pipeline.dedup.exact import find_copies, scatter_hashes
 from pipeline.dedup.index import index_sources
 from pipeline.dedup.plan import Plan, RefinedSplit, Source, make_plan, run_key, survey
 from pipeline.dedup.settings import DedupSettings
-from pipeline.dedup.stage import Counts, RunTasks, outputs, run_stage
+from pipeline.dedup.stage import Counts, Outputs, RunTasks, run_stage
 from pipeline.dedup.statistics import summarise
 from pipeline.dedup.verdicts import count_hosts, write_verdicts
 from pipeline.dedup.verify import compare, fetch
@@ -126,17 +126,17 @@ class _Run:
         self._stage("hashes", scatter_hashes, list(range(units)))
         items = [{"bucket": bucket, "units": units} for bucket in range(self.plan.exact_buckets)]
         counts = self._stage("copies", find_copies, items)
-        self._drop("hashes")
+        Outputs("hashes", units, "hashes").remove(self.scratch)
         return counts
 
-    def near(self, copies: int) -> list[str]:
+    def near(self, copies: int) -> list[Outputs]:
         """Stages `bands` to `compare`; returns the files of EDGES."""
         units = len(self.plan.units)
         self._stage("bands", scatter_bands, [{"unit": unit, "copies": copies} for unit in range(units)])
         buckets = range(self.plan.band_buckets * self.plan.settings.bands)
         self._stage("join_0", join_bands, [{"bucket": bucket, "units": units} for bucket in buckets])
-        self._drop("bands")
-        edges: list[str] = []
+        Outputs("bands", units, "keys").remove(self.scratch)
+        edges: list[Outputs] = []
         for turn in range(len(ROUNDS)):
             edges += self._verify(str(turn), f"join_{turn}", self.plan.settings.min_jaccard)
             if not sum(count["left"] for count in self.counts[f"compare_{turn}"]):
@@ -149,30 +149,30 @@ class _Run:
                 self._stage(f"join_{turn + 1}", regroup, items)
         return edges
 
-    def clusters(self, copies: int, edges: list[str]) -> list[str]:
+    def clusters(self, copies: int, edges: list[Outputs]) -> list[Outputs]:
         """Stages `components` to `survivors`; returns the files of VERDICTS."""
         verified = sum(
             count["verified"] for name, stage in self.counts.items() if name.startswith("compare_") for count in stage
         )
         links = label_components(self.scratch, self.plan, edges, verified, self.run_tasks)
         buckets = range(self.plan.id_buckets)
-        copied = outputs("copies", copies, "copies")
+        copied = [Outputs("copies", copies, "copies")]
         items = [{"bucket": bucket, "links": links, "edges": edges, "copies": copied} for bucket in buckets]
         self._stage("members", gather_members, items)
         items = [{"bucket": bucket, "files": len(buckets)} for bucket in buckets]
         self._stage("survivors", choose_survivors, items)
         receipts = self._verify("receipts", "survivors", 0.0)
-        aliases: list[str] = []
+        aliases: list[Outputs] = []
         if self.plan.settings.against:
             self._stage("aliases", scatter_aliases, list(range(len(self.plan.units))))
-            aliases = outputs("aliases", len(self.plan.units), "aliases")
-        chosen = outputs("survivors", len(buckets), "verdicts")
+            aliases = [Outputs("aliases", len(self.plan.units), "aliases")]
+        chosen = [Outputs("survivors", len(buckets), "verdicts")]
         files = {"verdicts": chosen, "receipts": receipts, "aliases": aliases}
         items = [{"bucket": bucket, **files} for bucket in buckets]
         self._stage("complete", complete, items)
-        return outputs("complete", len(buckets), "verdicts")
+        return [Outputs("complete", len(buckets), "verdicts")]
 
-    def write(self, verdicts: list[str], out: Folder) -> tuple[list[Counts], list[Counts]]:
+    def write(self, verdicts: list[Outputs], out: Folder) -> tuple[list[Counts], list[Counts]]:
         """Stages `verdicts` and `hosts`."""
         units = range(len(self.plan.units))
         items = [{"unit": unit, "verdicts": verdicts, "out": out.url} for unit in units]
@@ -180,24 +180,17 @@ class _Run:
         hosts = [{"bucket": bucket, "units": len(units)} for bucket in range(self.plan.id_buckets)]
         return written, self._stage("hosts", count_hosts, hosts)
 
-    def _verify(self, turn: str, paired: str, least: float) -> list[str]:
+    def _verify(self, turn: str, paired: str, least: float) -> list[Outputs]:
         """Stages `fetch` and `compare` over the pairs that a stage left; returns the files of EDGES."""
         count, chunks = len(self.counts[paired]), self.plan.chunks
-        wanted, pairs = outputs(paired, count, "wanted"), outputs(paired, count, "pairs")
+        wanted, pairs = [Outputs(paired, count, "wanted")], [Outputs(paired, count, "pairs")]
         self._stage(f"fetch_{turn}", fetch, [{"chunk": chunk, "wanted": wanted} for chunk in range(chunks)])
-        sets = outputs(f"fetch_{turn}", chunks, "sets")
-        items = [{"chunk": chunk, "pairs": pairs, "sets": sets, "least": least} for chunk in range(chunks)]
+        sets = Outputs(f"fetch_{turn}", chunks, "sets")
+        items = [{"chunk": chunk, "pairs": pairs, "sets": [sets], "least": least} for chunk in range(chunks)]
         self._stage(f"compare_{turn}", compare, items)
-        for name in sets:
-            self.scratch.remove(name)
-        return outputs(f"compare_{turn}", chunks, "edges")
+        sets.remove(self.scratch)
+        return [Outputs(f"compare_{turn}", chunks, "edges")]
 
     def _stage(self, name: str, task: Any, items: list[Any]) -> list[Counts]:
         self.counts[name] = run_stage(self.scratch, name, task, items, self.run_tasks)
         return self.counts[name]
-
-    def _drop(self, stage: str) -> None:
-        """Free the disk of a stage that is done with; its receipts stay."""
-        for name in self.scratch.names(stage):
-            if name.endswith(".arrow"):
-                self.scratch.remove(name)

@@ -25,7 +25,7 @@ from pipeline.dedup.rows import (
     repeated,
     take,
 )
-from pipeline.dedup.stage import Counts, Job, bucket_writer, outputs, read_bucket
+from pipeline.dedup.stage import Counts, Job, Outputs, bucket_writer, read_bucket
 from pipeline.errors import GristmillError
 
 HASHES = pa.schema(
@@ -55,7 +55,7 @@ def find_copies(job: Job) -> Counts:
     """
     plan = load_plan(job.scratch)
     bucket, units = job.item["bucket"], job.item["units"]
-    rows = read_bucket(job.scratch, outputs("hashes", units, "hashes"), HASHES, bucket, plan.exact_buckets)
+    rows = read_bucket(job.scratch, [Outputs("hashes", units, "hashes")], HASHES, bucket, plan.exact_buckets)
     copies = _copies(plan, rows)
     with bucket_writer(job.scratch, job.output("copies"), COPIES, plan.id_buckets) as writer:
         writer.add(copies, id_bucket(copies["original_high"], copies["original_low"], plan.id_buckets))

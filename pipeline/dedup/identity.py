@@ -6,28 +6,33 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import GristmillError
 
 Half = npt.NDArray[np.uint64]
 
 
-def halves(ids: Sequence[str]) -> tuple[Half, Half]:
+def halves(ids: Sequence[str] | pa.Array | pa.ChunkedArray) -> tuple[Half, Half]:
     """The high and the low halves of record_ids.
 
     Raises GristmillError where one is not 32 lower-case hex digits.
     """
+    column = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids, pa.string())
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
     try:
-        raw = bytes.fromhex("".join(ids))
-        if len(raw) != 16 * len(ids) or any(len(one) != 32 for one in ids):
+        digits = _digits(column)
+        pairs = np.frombuffer(bytes.fromhex(digits.tobytes().decode("ascii")), ">u8").astype(np.uint64).reshape(-1, 2)
+        if len(pairs) != len(column) or ((digits >= ord("A")) & (digits <= ord("F"))).any():
             raise ValueError
-    except ValueError as error:
-        wrong = next((one for one in ids if not _is_id(one)), "")
+    except ValueError as error:  # pyarrow's is one too
+        fits = pc.fill_null(pc.match_substring_regex(column, "^[0-9a-f]{32}$"), False)
         raise GristmillError(
-            f"{wrong!r} is no record_id (32 lower-case hex digits)",
+            f"{column.filter(pc.invert(fits))[0].as_py()!r} is no record_id (32 lower-case hex digits)",
             todo="Make ids with pipeline.record.record_id.",
         ) from error
-    pairs = np.frombuffer(raw, ">u8").astype(np.uint64).reshape(-1, 2)
     return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 
 
@@ -37,5 +42,9 @@ def texts(high: Half, low: Half) -> list[str]:
     return [raw[at : at + 32] for at in range(0, len(raw), 32)]
 
 
-def _is_id(text: str) -> bool:
-    return len(text) == 32 and set(text) <= set("0123456789abcdef")
+def _digits(column: pa.Array) -> npt.NDArray[np.uint8]:
+    """All characters of these strings, which must be 32 bytes each."""
+    fixed = column.cast(pa.binary()).cast(pa.binary(32))
+    if fixed.null_count:
+        raise ValueError
+    return np.frombuffer(fixed.buffers()[1] or b"", np.uint8)[fixed.offset * 32 :][: len(fixed) * 32]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from typing import IO, Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Source:
     label: str = ""  # of the earlier dataset
     rows: int = 0
     shingles: int = 0
-    digest: str = ""  # SHA-256 of the signatures
+    digest: str = ""  # of the signatures
 
     @property
     def folder(self) -> Folder:
@@ -147,7 +147,7 @@ def survey(job: Job) -> Counts:
                 "there are no signatures", folder.path(source["signatures"]), "Refine this split again."
             )
         with folder.open(source["signatures"]) as file:
-            digest = source["digest"] or _sha256(file)
+            digest = source["digest"] or _digest(file)
             file.seek(0)
             parquet = pq.ParquetFile(file)
             _check_schema(parquet.schema_arrow, job.item["bands"], folder.path(source["signatures"]))
@@ -157,8 +157,8 @@ def survey(job: Job) -> Counts:
     return {"found": found}
 
 
-def _sha256(file: IO[bytes]) -> str:
-    digest = sha256()
+def _digest(file: IO[bytes]) -> str:
+    digest = blake2b(digest_size=32)
     while piece := file.read(1 << 20):
         digest.update(piece)
     return digest.hexdigest()

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from itertools import chain
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -51,9 +52,20 @@ def run_job(job: Job) -> tuple[int, Counts]:
     return job.number, job.scratch.read_json(receipt)
 
 
-def outputs(stage: str, count: int, part: str) -> list[str]:
-    """The files of this part that the `count` items of a stage left."""
-    return [f"{stage}/{number:05d}.{part}.arrow" for number in range(count)]
+class Outputs(NamedTuple):
+    """The files of one part that the items of a stage left."""
+
+    stage: str
+    items: int
+    part: str
+
+    def names(self) -> list[str]:
+        return [f"{self.stage}/{number:05d}.{self.part}.arrow" for number in range(self.items)]
+
+    def remove(self, scratch: Folder) -> None:
+        """Free their disk; the receipts stay."""
+        for name in self.names():
+            scratch.remove(name)
 
 
 class BucketWriter:
@@ -96,9 +108,9 @@ def bucket_writer(folder: Folder, name: str, schema: pa.Schema, buckets: int) ->
         draft.commit(writer.rows)
 
 
-def read_batches(folder: Folder, names: Iterable[str], bucket: int, buckets: int) -> Iterator[pa.RecordBatch]:
-    """The batches of one bucket in several files."""
-    for name in names:
+def read_batches(folder: Folder, outputs: Iterable[Outputs], bucket: int, buckets: int) -> Iterator[pa.RecordBatch]:
+    """The batches of one bucket in the files of some stages."""
+    for name in chain.from_iterable(output.names() for output in outputs):
         with folder.open(name) as file, pa.ipc.open_file(file) as reader:
             for number in range(bucket, reader.num_record_batches, buckets):
                 batch = reader.get_batch(number)
@@ -106,6 +118,6 @@ def read_batches(folder: Folder, names: Iterable[str], bucket: int, buckets: int
                     yield batch
 
 
-def read_bucket(folder: Folder, names: Iterable[str], schema: pa.Schema, bucket: int, buckets: int) -> Rows:
-    """The rows of one bucket in several files."""
-    return from_batches(read_batches(folder, names, bucket, buckets), schema)
+def read_bucket(folder: Folder, outputs: Iterable[Outputs], schema: pa.Schema, bucket: int, buckets: int) -> Rows:
+    """The rows of one bucket in the files of some stages."""
+    return from_batches(read_batches(folder, outputs, bucket, buckets), schema)

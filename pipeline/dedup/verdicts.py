@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.dedup.clusters import VERDICTS
 from pipeline.dedup.identity import texts
 from pipeline.dedup.plan import Source, load_plan
 from pipeline.dedup.rows import Rows, order_by, take
-from pipeline.dedup.stage import Counts, Job, bucket_writer, outputs, read_batches, read_bucket
+from pipeline.dedup.stage import Counts, Job, Outputs, bucket_writer, read_batches, read_bucket
 from pipeline.store import Entry, Folder
 
 REMOVED = pa.schema(
@@ -40,6 +40,7 @@ CLUSTERS = pa.schema(
 )
 HOSTS = pa.schema([("host", pa.string()), ("documents", pa.int64()), ("removed", pa.int64())])
 TOP_HOSTS = 20
+_HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>\[[^\]]*]|[^/?#:]*)"
 
 
 class Verdict(NamedTuple):
@@ -90,7 +91,7 @@ def write_verdicts(job: Job) -> Counts:
         entries.append(out.write_table(removed_name(source.name), removed))
         entries.append(out.write_table(clusters_name(source.name), _clusters(mine)))
         kinds.update(removed["kind"].to_pylist())
-        _count_hosts(source, set(removed["record_id"].to_pylist()), hosts, lost)
+        _count_hosts(source, removed["record_id"].combine_chunks(), hosts, lost)
     names = sorted(hosts)
     bucket = np.array([crc32(name.encode()) % plan.id_buckets for name in names], np.uint32)
     table = {
@@ -107,7 +108,7 @@ def count_hosts(job: Job) -> Counts:
     """What the hosts of a bucket (`item`: bucket, units) lost: those that lost most, and those that lost too much."""
     plan = load_plan(job.scratch)
     documents, lost = Counter[str](), Counter[str]()
-    files = outputs("verdicts", job.item["units"], "hosts")
+    files = [Outputs("verdicts", job.item["units"], "hosts")]
     for batch in read_batches(job.scratch, files, job.item["bucket"], plan.id_buckets):
         for host, count, removed in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             documents[host] += count
@@ -148,18 +149,21 @@ def _clusters(rows: Rows) -> pa.Table:
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, CLUSTERS, strict=True)], schema=CLUSTERS)
 
 
-def _count_hosts(source: Source, gone: set[str], hosts: Counter[str], lost: Counter[str]) -> None:
+def _count_hosts(source: Source, gone: pa.Array, hosts: Counter[str], lost: Counter[str]) -> None:
     with source.folder.open(source.documents) as file:
         for batch in pq.ParquetFile(file).iter_batches(columns=["id", "url"]):
-            for record_id, url in zip(batch["id"].to_pylist(), batch["url"].to_pylist(), strict=True):
-                host = _host(url or "")
-                hosts[host] += 1
-                if record_id in gone:
-                    lost[host] += 1
+            names = _hosts(batch["url"])
+            _count(names, hosts)
+            _count(names.filter(pc.is_in(batch["id"], gone)), lost)
 
 
-def _host(url: str) -> str:
-    try:
-        return (urlsplit(url).hostname or "").lower()
-    except ValueError:
-        return ""
+def _count(names: pa.Array, into: Counter[str]) -> None:
+    values, counts = names.value_counts().flatten()
+    for name, count in zip(values.to_pylist(), counts.to_pylist(), strict=True):
+        into[name] += count
+
+
+def _hosts(urls: pa.Array) -> pa.Array:
+    """The lower-case host of each URL, "" where there is none."""
+    found = pc.struct_field(pc.extract_regex(urls, _HOST), "host")
+    return pc.utf8_trim(pc.utf8_lower(pc.fill_null(found, "")), "[]")

@@ -115,7 +115,7 @@ def _stored_sets(source: Source, settings: DedupSettings, high: Array, low: Arra
     with source.folder.open(source.documents) as file:
         parquet = pq.ParquetFile(file)
         for group in range(parquet.num_row_groups):
-            at = locate(*halves(parquet.read_row_group(group, ["id"])["id"].to_pylist()), high, low)
+            at = locate(*halves(parquet.read_row_group(group, ["id"])["id"]), high, low)
             rows = np.flatnonzero(at >= 0)
             if rows.size:
                 bodies = parquet.read_row_group(group, ["text"])["text"].take(rows).to_pylist()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.dedup.dedup_corpus import Doc, edited, kept, make_id, prose, run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.dedup import DedupSettings
 from pipeline.dedup.components import components, large_star, small_star
 from pipeline.dedup.rows import locate
+from tests.dedup.dedup_corpus import Doc, edited, kept, make_id, prose, run
 
 edge_lists = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60)
 

@@ -10,7 +10,6 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from tests.dedup.dedup_corpus import CURATION, Doc, all_verdicts, edited, kept, make_id, prose, run, write_splits
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from pipeline.dedup.shingles import shingle_hashes, shingle_set
 from pipeline.dedup.signatures import fold_whitespace, signature_row
 from pipeline.errors import GristmillError
 from pipeline.store import Folder
+from tests.dedup.dedup_corpus import CURATION, Doc, all_verdicts, edited, kept, make_id, prose, run, write_splits
 
 DEFAULTS = DedupSettings()
 SMALL = DedupSettings(memory=1 << 20)  # many buckets, many chunks, components by stars

@@ -6,12 +6,12 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.dedup.dedup_corpus import Doc, all_verdicts, edited, kept, make_id, prose, write_splits
-from tests.dedup.test_deduplicate import mixed_corpus, reference
 
 from pipeline.dedup import DedupSettings, append_to_index, deduplicate
 from pipeline.errors import GristmillError
 from pipeline.store import Folder
+from tests.dedup.dedup_corpus import Doc, all_verdicts, edited, kept, make_id, prose, write_splits
+from tests.dedup.test_deduplicate import mixed_corpus, reference
 
 SMALL = DedupSettings(memory=1 << 20)
 

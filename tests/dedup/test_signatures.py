@@ -9,13 +9,13 @@ import unicodedata
 
 import numpy as np
 import pytest
-from tests.dedup.dedup_corpus import CURATION, edited, make_id, prose
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.dedup import DedupSettings, fold, shingles, signature_row, signatures
 from pipeline.dedup.identity import halves, texts
 from pipeline.dedup.shingles import overlaps, shingle_hashes, shingle_set, word_hashes
+from tests.dedup.dedup_corpus import CURATION, edited, make_id, prose
 
 DEFAULTS = DedupSettings()
 needs_native = pytest.mark.skipif(shingles.native is None, reason="the C kernels are not built")
