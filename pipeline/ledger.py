@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import GristmillError
 from pipeline.recipe import Recipe, parse_recipe
-from pipeline.steps import Rule, Step
+from pipeline.steps import Step
+from pipeline.steps.language import Language
 from pipeline.store import Folder, Manifest
 
 _MASKS = {">=": np.less, ">": np.less_equal, "<=": np.greater, "<": np.greater_equal}  # true where the rule drops
@@ -118,15 +119,15 @@ def what_if(dataset: Dataset, settings: Iterable[str]) -> WhatIf:
         leaves = np.zeros(table.num_rows, bool)
         for step in pairs:
             verdict = _verdicts(step, table)
-            went, here = verdict >= 0, dropped_by == step.label
+            went, here = verdict != "", dropped_by == step.label
             for i in np.flatnonzero(kept & went & ~leaves):
-                answer.go[f"{step.label}/{step.rules[verdict[i]].name}"] += 1
+                answer.go[f"{step.label}/{verdict[i]}"] += 1
             leaves |= kept & went
             comes = here & ~went & (state == "dropped")
             rules = _strings(table["rule"])
             for i in np.flatnonzero(comes):
                 answer.back[f"{step.label}/{rules[i]}"] += 1
-            answer.other_rule += int((here & went & (rules != _names(step, verdict))).sum())
+            answer.other_rule += int((here & went & (rules != verdict)).sum())
             for label in order[order.index(step.label) + 1 :] if comes.any() else []:
                 answer.later[label] += int(comes.sum())
             _examples(answer.examples_back, table, comes)
@@ -216,7 +217,8 @@ def _changed_steps(before: Recipe, after: Recipe, settings: list[str]) -> list[S
     changed = []
     for old, new in zip(before.steps, after.steps, strict=True):
         fields = {name for name in type(old).model_fields if getattr(old, name) != getattr(new, name)}
-        limits = {rule.setting for rule in new.rules}
+        limits = {"languages", "min_score", "min_score_by_language", "strict"} if isinstance(new, Language) else set()
+        limits |= {rule.setting for rule in new.rules}
         if fields - limits:
             raise GristmillError(
                 f"{new.label}.{sorted(fields - limits)[0]} changes what is measured: no stored value can answer",
@@ -232,25 +234,23 @@ def _changed_steps(before: Recipe, after: Recipe, settings: list[str]) -> list[S
     return changed
 
 
-def _verdicts(step: Step, table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """For each row the index of the first rule that drops it, -1 where all keep it or nothing was measured."""
-    verdict = np.full(table.num_rows, -1)
-    for index in reversed(range(len(step.rules))):
-        rule: Rule = step.rules[index]
+def _verdicts(step: Step, table: pa.Table) -> np.ndarray[Any, Any]:
+    """For each row the rule that drops it, "" where all keep it or nothing was measured."""
+    verdict: np.ndarray[Any, Any] = np.full(table.num_rows, "", dtype=object)
+    if isinstance(step, Language):
+        found = zip(table["language"].to_pylist(), table["language_score"].to_pylist(), strict=True)
+        drops = (step.verdict(language, score) if language else None for language, score in found)
+        verdict[:] = [drop.rule if drop else "" for drop in drops]
+        return verdict
+    for rule in reversed(step.rules):
         limit = getattr(step, rule.setting)
         if limit is None:
             continue
         values = table[f"{step.label}.{rule.value}"].to_numpy()
         with np.errstate(invalid="ignore"):
-            drops = _MASKS[rule.keep](values, limit)
-        verdict[drops & ~np.isnan(values)] = index
+            beyond = _MASKS[rule.keep](values, limit)
+        verdict[beyond & ~np.isnan(values)] = rule.name
     return verdict
-
-
-def _names(step: Step, verdict: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, Any]:
-    """The name of each verdict's rule, "" for -1."""
-    names: np.ndarray[Any, Any] = np.array([*(rule.name for rule in step.rules), ""], dtype=object)[verdict]
-    return names
 
 
 def _strings(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:

@@ -53,7 +53,7 @@ class PlaceTask:
 
 
 def place_split(task: PlaceTask) -> dict[str, Any]:
-    """Decide part and cluster of each document of a split; returns counts and characters by part."""
+    """Decide part and cluster of each document of a split; returns documents and bytes of text by part."""
     work = Folder(task.work)
     folder = work.sub(task.name)
     standing = Manifest.read(folder)
@@ -61,21 +61,21 @@ def place_split(task: PlaceTask) -> dict[str, Any]:
         return standing.about
     documents = work.read_table(f"refine/{task.split_key}/documents.parquet", columns=["id", "host", "text"])
     ids, hosts = documents["id"].to_pylist(), documents["host"].to_pylist()
-    chars = pc.utf8_length(documents["text"]).to_pylist()
+    sizes = pc.binary_length(documents["text"]).to_pylist()
     verdicts = load_verdicts(work.sub(f"dedup/{task.dedup_key}"), task.split_key) if task.dedup_key else {}
     settings = task.recipe.publish
     rows: list[dict[str, Any]] = []
     by_part, kinds = Counter[str](), Counter[str]()
     documents_by_part = Counter[str]()
-    for doc, host, size in zip(ids, hosts, chars, strict=True):
+    for doc, host, size in zip(ids, hosts, sizes, strict=True):
         verdict = verdicts.get(doc)
         part: str | None = None
         if verdict and verdict.survivor_id:
             kinds[verdict.kind] += 1
         else:
-            part = str(part_of(host, doc, settings.seed, settings.validation_share))
-            by_part[part] += size
-            documents_by_part[part] += 1
+            part = placed = part_of(host, doc, settings.seed, settings.validation_share)
+            by_part[placed] += size
+            documents_by_part[placed] += 1
         rows.append(
             {
                 "id": doc,
@@ -90,7 +90,7 @@ def place_split(task: PlaceTask) -> dict[str, Any]:
         )
     manifest = Manifest(
         {
-            "chars": dict(sorted(by_part.items())),
+            "bytes": dict(sorted(by_part.items())),
             "documents": dict(sorted(documents_by_part.items())),
             "removed": dict(sorted(kinds.items())),
         }
@@ -126,14 +126,14 @@ def plan_shards(
         groups: list[list[tuple[str, str]]] = []
         filled = target
         for key, folder, counts in placed:
-            chars = counts["chars"].get(part, 0)
+            size = counts["bytes"].get(part, 0)
             if not counts["documents"].get(part, 0):
                 continue
-            if filled + chars > target and filled > 0:
+            if filled + size > target and filled > 0:
                 groups.append([])
                 filled = 0
             groups[-1].append((key, folder))
-            filled += chars
+            filled += size
         tasks += [
             ShardTask(f"{part}-{number:05d}", part, tuple(group), work, tokenizer_key, recipe.tokenizer.end_of_text)
             for number, group in enumerate(groups)

@@ -87,7 +87,9 @@ def refine_split(task: RefineTask) -> dict[str, Any]:
     standing = Manifest.read(folder)
     if standing is not None:
         return standing.about
-    reading, tally = Reading(), Tally([step.label for step in task.recipe.steps])
+    for step in task.recipe.steps:
+        step.load()  # once a worker: its cost is no page's
+    reading, tally = Reading(), Tally()
     samples = Samples()
     schema, dedup = ledger_schema(task.recipe.measured), task.recipe.dedup
     manifest = Manifest()
@@ -128,7 +130,6 @@ def refine_split(task: RefineTask) -> dict[str, Any]:
 class Tally:
     """Counts of one split, and the CPU seconds that each step took."""
 
-    labels: list[str]
     records: int = 0
     stored_bytes: int = 0
     chars: int = 0

@@ -142,9 +142,9 @@ class Run:
     def _tokenizer(self, work: Folder, placed: Sequence[tuple[str, str, dict[str, Any]]]) -> tuple[str, dict[str, Any]]:
         begun = time.monotonic()
         self.progress("tokenizer", 0, 1, {})
-        chars = sum(counts["chars"].get("train", 0) for _, _, counts in placed)
+        size = sum(counts["bytes"].get("train", 0) for _, _, counts in placed)
         key, about = make_tokenizer(
-            work, [(split, folder) for split, folder, _ in placed], chars, self.recipe.tokenizer, self._run_tasks
+            work, [(split, folder) for split, folder, _ in placed], size, self.recipe.tokenizer, self._run_tasks
         )
         self.progress("tokenizer", 1, 1, about)
         self.seconds["tokenizer"] = time.monotonic() - begun

@@ -19,14 +19,14 @@ from pipeline.tokens import Encoder, TokenizerSettings, in_sample, load, sample_
 def make_tokenizer(
     work: Folder,
     splits: Sequence[tuple[str, str]],
-    chars: int,
+    size: int,
     settings: TokenizerSettings,
     run_tasks: Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]],
 ) -> tuple[str, dict[str, Any]]:
     """Make `tokenizer/<key>/` in the work folder; returns the key and what the manifest says of the tokenizer.
 
-    `splits` holds (split key, name of its `placed` folder); `chars` is how much text the survivors of the train part
-    hold. A named tokenizer is keyed by its bytes, a trained one by what it was trained on.
+    `splits` holds (split key, name of its `placed` folder); `size` is the text of the train part's survivors in
+    bytes. A named tokenizer is keyed by its bytes, a trained one by what it was trained on.
     """
     if settings.path is not None:
         ready = load(settings)
@@ -40,7 +40,7 @@ def make_tokenizer(
         return key, standing.about
     names: list[str] = []
     if settings.path is None:
-        share = sample_share(chars, settings)
+        share = sample_share(size, settings)
         tasks = [SampleTask(split, placed, work.url, settings.seed, share) for split, placed in splits]
         names = list(run_tasks(sample_split, tasks))
     return key, next(iter(run_tasks(build_tokenizer, [BuildTask(work.url, key, tuple(names), settings, ready)])))

@@ -122,8 +122,8 @@ def test_the_same_crawl_fed_twice_leaves_one_copy_of_each_text(published: Path, 
 
 def test_what_if_foretells_what_a_run_would_do(published: Path, tmp_path: Path) -> None:
     dataset = open_dataset(published)
-    answer = what_if(dataset, ["gopher_quality.min_words=250"])
-    run_sample(tmp_path / "ds", settings=["gopher_quality.min_words=250"])
+    answer = what_if(dataset, ["gopher_quality.min_words=700"])
+    run_sample(tmp_path / "ds", settings=["gopher_quality.min_words=700"])
     before = pq.read_table(published / "ledger", columns=["record_id", "state"])
     after = pq.read_table(tmp_path / "ds/ledger", columns=["record_id", "state", "step", "rule"])
     kept = set(before.filter(pc.equal(before["state"], "kept"))["record_id"].to_pylist())

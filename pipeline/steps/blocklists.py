@@ -204,7 +204,7 @@ def _alone(cache: Folder) -> Iterator[None]:
     """
     try:
         os.makedirs(cache.root, exist_ok=True)
-        lock = open(cache.path(".lock"), "wb")  # noqa: SIM115  # closed below, which also gives the lock back
+        lock = open(cache.path(".lock"), "wb")  # closed below, which also gives the lock back
     except OSError as error:
         raise GristmillError(
             f"cannot keep the block lists here: {error.strerror or error}",
