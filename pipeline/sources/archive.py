@@ -8,7 +8,7 @@ start: a record that holds another archive looks like that archive from within, 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.sources.heads import ANCHOR, find_head, first_head
 from pipeline.sources.members import GZIP, LZ4, Codec, candidates, skippable_end, sniff_codec, zstd_codec
@@ -90,7 +90,7 @@ def _read_plain(stored: Stored, start: int, max_record: int) -> Iterator[Piece]:
     text = PlainText(stored)
     if start:
         start = find_head(text, start)
-    for found in read_records(text, start, max_record):
+    for found in read_records(text, start, start or first_head(text), max_record):
         anchor = found.start if found.findable else None
         yield Piece(found.start, found.end - found.start, found, anchor)
 
@@ -113,32 +113,47 @@ def _read_members(stored: Stored, codec: Codec, start: int, max_record: int) -> 
 def _read_member(stored: Stored, codec: Codec, start: int, max_record: int) -> Generator[Piece, None, int]:
     """The pieces of the member at `start`, in a generator that returns where the next member begins."""
     text = MemberText(stored, codec, start)
-    anchor = start if first_head(text) is not None else None
+    head_at = first_head(text)
+    anchor = start if head_at is not None else None
     at = start
-    for found in read_records(text, 0, max_record):
+    good: Piece | None = None  # held back: damage behind it may turn out to begin inside it
+    for found in read_records(text, 0, head_at, max_record):
         end = text.stored(found.end)
-        if text.ends_at(found.end) and text.error:
-            end = _behind_damage(stored, codec, text)
-            if found.problem == "garbage_between_records":
-                found.problem, found.detail = "damaged_member", text.error
-        yield Piece(at, end - at, found, anchor, found.start)
+        if text.error and text.ends_at(found.end):
+            end = _behind_damage(stored, codec, text, good.offset if good else start)
+            found.problem, found.detail = _damage(text, end < stored.size), text.error
+            if good and found.problem == "damaged_member":
+                # Where a checksum fails in the end, what came out last cannot be trusted either.
+                found, at, good = replace(found, head=good.found.head, start=good.position), good.offset, None
+        if good:
+            yield good
+        good = Piece(at, end - at, found, anchor, found.start)
         at = end
-    if not text.error and text.ends_at(0):
-        yield Piece(start, text.member_end - start, Found(0, 0), None, filler="empty")
-        at = text.member_end
-    elif text.ends_at(0):
-        at = _behind_damage(stored, codec, text)
-        rule = "truncated_file" if text.truncated else "damaged_member"
-        yield Piece(start, at - start, Found(0, 0, problem=rule, detail=text.error), None)
+    if good:
+        yield good
+    else:
+        end = _behind_damage(stored, codec, text, start) if text.error else text.member_end
+        problem = _damage(text, end < stored.size) if text.error else ""
+        found = Found(0, 0, problem=problem, detail=text.error)
+        yield Piece(start, end - start, found, None, filler="" if text.error else "empty")
+        at = end
     return at
 
 
-def _behind_damage(stored: Stored, codec: Codec, text: MemberText) -> int:
-    """Where the first whole-looking member behind a damaged one begins.
+def _damage(text: MemberText, goes_on: bool) -> str:
+    """The rule for a member that could not be read to its end; `goes_on` where another was found behind it.
 
-    Damage can lead an inflater far into what follows, so the search starts right behind the bad member's first byte.
+    Damage can make an inflater run past its member's end, to the end of the file: that is no truncation.
     """
-    return stored.size if text.truncated else _next_member(stored, codec, text.last_start + 1)
+    return "truncated_file" if text.truncated and not goes_on else "damaged_member"
+
+
+def _behind_damage(stored: Stored, codec: Codec, text: MemberText, good: int) -> int:
+    """Where the first good member behind a damaged one begins, `good` being the last place where all was well.
+
+    As damage can lead an inflater far into what follows, the search starts right there.
+    """
+    return _next_member(stored, codec, max(good, text.last_start) + 1)
 
 
 def _next_member(stored: Stored, codec: Codec, start: int) -> int:

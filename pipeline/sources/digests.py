@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 
 from pipeline.sources.heads import Head
 from pipeline.sources.http import parse_http
 
+_SHA1 = re.compile(r"[A-Z2-7]{32}")
 _SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 
 
@@ -21,19 +23,17 @@ def normalise(digest: str) -> str:
     """`SHA1:…` in hexadecimal or base32 as `sha1:BASE32`; anything else as it is, its algorithm in lower case."""
     algorithm, colon, value = digest.strip().partition(":")
     if not colon:
-        return digest.strip()
-    algorithm = algorithm.strip().lower().replace("sha-", "sha")
-    raw = _decode(algorithm, value.strip())
-    if raw is None or algorithm != "sha1":
-        return f"{algorithm}:{value.strip()}"
-    return "sha1:" + base64.b32encode(raw).decode()
+        return algorithm
+    algorithm, value = algorithm.strip().lower().replace("sha-", "sha"), value.strip()
+    if algorithm == "sha1" and not _SHA1.fullmatch(value) and (raw := _decode(algorithm, value)):
+        value = base64.b32encode(raw).decode()
+    return f"{algorithm}:{value}"
 
 
 def matches(digest: str, data: bytes | memoryview) -> bool | None:
     """Whether `data` hashes to `digest`; None where that cannot be told (no digest, an unknown algorithm)."""
-    algorithm, _, value = digest.strip().partition(":")
-    algorithm = algorithm.strip().lower().replace("sha-", "sha")
-    raw = _decode(algorithm, value.strip())
+    algorithm, _, value = normalise(digest).partition(":")
+    raw = _decode(algorithm, value)
     return None if raw is None else hashlib.new(algorithm, data, usedforsecurity=False).digest() == raw
 
 

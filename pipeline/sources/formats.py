@@ -81,4 +81,3 @@ def crawl_of(stored: Stored) -> str:
         match = _PART_OF.search(piece.found.block)
         return match[1].decode() if match else ""
     return ""
-

@@ -34,6 +34,8 @@ _FILEDESC = re.compile(rb"(?P<url>filedesc:[^ \r\n]*)[^\r\n]{0,8191}?(?: (?P<len
 _FIRST = re.compile(rb"(?i:WARC)/[^\r\n]{1,32}(?:\r*\n|\Z)|filedesc:[^\r\n]{0,8191}\r*\n|%b" % _ARC)
 _BLANK_LINE = re.compile(rb"\n\r*\n")
 _NEXT_WARC = re.compile(rb"\n(?=(?i:WARC)/\d{1,2}\.\d{1,2}[ \t]*\r*\n)")
+_FIELD = re.compile(r"^([^:\r\n]+):([^\r\n]*)", re.M)
+_FOLD = re.compile(r"\r*\n[ \t]+")
 _NEWLINES = re.compile(rb"[\r\n]*")
 
 
@@ -102,7 +104,7 @@ def read_head(text: Text, position: int) -> Head | None:
     if arc := _ARC_LINE.match(window) or _FILEDESC.match(window):
         return _arc_head(arc)
     for size in (2048, LONGEST, _MAX_HEAD):
-        data = bytes(text.view(position, size))
+        data = bytes(window[:size]) if size <= LONGEST else bytes(text.view(position, size))
         if end := _warc_end(data):
             return _warc_head(data[:end])
         if len(data) < size:
@@ -119,20 +121,12 @@ def _warc_end(data: bytes) -> int | None:
 
 
 def _warc_head(data: bytes, closed: bool = True) -> Head:
+    lines = data.decode("utf-8", "replace")
+    if "\n " in lines or "\n\t" in lines:
+        lines = _FOLD.sub(" ", lines)
     fields: dict[str, str] = {}
-    name = ""
-    for line in data.decode("utf-8", "replace").split("\n")[1:]:
-        if line[:1] in (" ", "\t"):
-            if name:
-                fields[name] = f"{fields[name]} {line.strip()}".strip()
-            continue
-        key, colon, value = line.partition(":")
-        if colon:
-            name = key.strip().lower()
-            if name in fields:
-                name = ""  # the first of a name counts, also where it goes on over several lines
-            else:
-                fields[name] = value.strip()
+    for name, value in _FIELD.findall(lines):
+        fields.setdefault(name.strip().lower(), value.strip())
     return Head(
         type=fields.get("warc-type", "").lower() or "unknown",
         size=len(data),

@@ -42,9 +42,7 @@ def read_jsonl(source: IO[bytes], split: Split, reading: Reading, limits: Limits
         reading.begin = reading.stop
 
 
-def _pages(
-    source: IO[bytes], split: Split, cut: bool, numbers: _Numbers, limits: Limits
-) -> Iterator[Page]:
+def _pages(source: IO[bytes], split: Split, cut: bool, numbers: _Numbers, limits: Limits) -> Iterator[Page]:
     at = split.start
     try:
         for line in read_lines(source, split.start if cut else 0, limits.max_record):

@@ -18,7 +18,7 @@ from pipeline.sources.stored import Stored
 
 # The stubs call it an instance.
 GzipError = cast(type[Exception], isal_zlib.IsalError)
-_BITE = 32 << 10  # stored bytes fed at a time; inside a shared member, offsets are known to this
+_BITE = 64 << 10  # stored bytes fed at a time; inside a shared member, offsets are known to this
 _CAREFUL = 64  # the same, near a damaged place
 _PIECE = 1 << 20  # of text at a time
 _ZSTD_BITE = 2 << 10  # 128 KiB of text can hide in 4 bytes of zstd, and its decompressor knows no limit

@@ -11,7 +11,6 @@ from pipeline.sources.heads import (
     LONGEST,
     Head,
     find_head,
-    first_head,
     head_follows,
     is_findable,
     newlines,
@@ -37,12 +36,12 @@ class Found:
     findable: bool = False  # a reader that comes from the middle of the text would find that it begins here
 
 
-def read_records(text: Text, start: int, max_record: int) -> Iterator[Found]:
+def read_records(text: Text, start: int, at: int | None, max_record: int) -> Iterator[Found]:
     """Every record from `start` on, and every stretch between, without gap or overlap to the text's end.
 
-    `start` is 0 or where a record begins. A block of more than `max_record` bytes is passed over and not held.
+    `at` is where the first record begins, behind some line ends perhaps; None where none does at `start`. A block
+    of more than `max_record` bytes is passed over and not held.
     """
-    at = first_head(text) if start == 0 else start
     findable = at is not None
     while text.view(start, 1):
         if at is None:
@@ -155,9 +154,7 @@ def _read_short(text: Text, start: int, at: int, head: Head, block: memoryview) 
     return Found(start, end, head, problem=rule, detail=detail)
 
 
-def _read_overrun(
-    text: Text, start: int, block_at: int, head: Head, block: memoryview, max_record: int
-) -> Found:
+def _read_overrun(text: Text, start: int, block_at: int, head: Head, block: memoryview, max_record: int) -> Found:
     """Something follows that is neither a line end nor a record: the length is wrong, or garbage follows."""
     end = find_head(text, block_at)
     if end - block_at > max_record:

@@ -147,4 +147,3 @@ class MemberText:
             return self._member.end
         mark = bisect_right(self._marks, position, key=lambda mark: mark[0]) - 1
         return self._marks[max(0, mark)][1]
-
