@@ -44,6 +44,7 @@ from pipeline.vocabulary import make_tokenizer
 A = TypeVar("A")
 B = TypeVar("B")
 PUBLISHED = ("text", "tokens", "tokenizer", "ledger")
+PHASES = ("refine", "dedup", "tokenize", "publish")  # what `Run.phases` yields
 
 
 class Progress(Protocol):
@@ -78,6 +79,7 @@ class Run:
     accept_changed_inputs: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     tasks_done: int = 0
+    outcome: Outcome | None = None  # once the run is done
 
     def __call__(self) -> Outcome:
         """Run every phase that does not stand yet, and publish.
@@ -85,21 +87,35 @@ class Run:
         Raises GristmillError where the output folder belongs to another recipe, an input changed since the run
         began, a page is unaccounted for, or the disk is full.
         """
+        for _ in self.phases():
+            pass
+        assert self.outcome is not None
+        return self.outcome
+
+    def phases(self) -> Iterator[str]:
+        """The run in steps, for a scheduler: yields the name of each phase (PHASES), which the next `next` then runs.
+
+        The output folder is this run's from the first `next` until the generator ends or is closed.
+        """
         home = self.out.sub("run")
         work = self.work = self.work or home.sub("work")
         with _lease(home):
             self._check_folder(home)
+            yield "refine"
             keys, refined = self._refine(work)
+            yield "dedup"
             dedup_key, duplicates = self._dedup(work, keys)
             placed = self._place(work, keys, refined, dedup_key)
+            yield "tokenize"
             tokenizer_key, tokenizer = self._tokenizer(work, placed)
             shards, shard_facts = self._shards(work, placed, tokenizer_key)
+            yield "publish"
             ledger, ledger_facts = self._ledger(work, placed, refined, shards, shard_facts)
             units = [f"tokenizer/{tokenizer_key}", *(t.folder for t in shards), *(t.folder for t in ledger)]
             about = self._about(refined, duplicates, tokenizer, shard_facts, ledger_facts)
             manifest = self._publish(work, units, about)
             self._tell(home, work, keys, manifest)
-        return Outcome(manifest, self.seconds, self.tasks_done)
+            self.outcome = Outcome(manifest, self.seconds, self.tasks_done)
 
     # ---- phases ------------------------------------------------------------------------------------------------
 
