@@ -29,6 +29,8 @@ _ARC = (
 )
 ANCHOR = re.compile(rb"(?:%b)|(?:(?:^|(?<=\n))%b)" % (_WARC, _ARC))
 _ARC_LINE = re.compile(_ARC)
+# What an ARC line begins with behind a block that has no line end; "ttp://" is a length that is off by one.
+_USUAL_URL = re.compile(rb"(?:https?|ftp|dns|whois|gopher|nntp|news|metadata):", re.I)
 _FILEDESC = re.compile(rb"(?P<url>filedesc:[^ \r\n]*)[^\r\n]{0,8191}?(?: (?P<length>\d{1,9}))?\r*\n")
 # At the start of a file or member a version line says enough, even one that no standard knows.
 _FIRST = re.compile(rb"(?i:WARC)/[^\r\n]{1,32}(?:\r*\n|\Z)|filedesc:[^\r\n]{0,8191}\r*\n|%b" % _ARC)
@@ -62,13 +64,19 @@ def first_head(text: Text) -> int | None:
 
 def head_follows(text: Text, position: int) -> bool:
     """Whether a record begins at `position`, where the one in front of it ends."""
-    return bool(ANCHOR.match(text.view(position, LONGEST)))
+    match = ANCHOR.match(text.view(position, LONGEST))
+    return bool(match and (_begins_line(text, position, match) or _USUAL_URL.match(match["url"])))
 
 
 def is_findable(text: Text, position: int) -> bool:
-    """Whether `find_head` would find the record that begins at `position`: an ARC line must begin a line."""
+    """Whether `find_head` would find the record that begins at `position`."""
     match = ANCHOR.match(text.view(position, LONGEST))
-    return bool(match and (match["url"] is None or bytes(text.view(position - 1, 1)) == b"\n"))
+    return bool(match and _begins_line(text, position, match))
+
+
+def _begins_line(text: Text, position: int, match: re.Match[bytes]) -> bool:
+    """An ARC line must begin a line to be known for one; a WARC header need not."""
+    return match["url"] is None or bytes(text.view(position - 1, 1)) == b"\n"
 
 
 def find_head(text: Text, start: int) -> int:
@@ -78,7 +86,7 @@ def find_head(text: Text, start: int) -> int:
         last = len(window) < _WINDOW
         match = ANCHOR.search(window)
         if match and (last or match.start() < len(window) - LONGEST):
-            if match["url"] is None or match.start() or bytes(text.view(start - 1, 1)) == b"\n":
+            if match.start() or _begins_line(text, start, match):
                 return start + match.start()
             start += 1  # an ARC line in the middle of a line
         elif last:

@@ -113,8 +113,11 @@ def test_what_is_lost_still_says_what_it_was(folder: Path) -> None:
     pages, reading = read(damaged(folder, data, page.offset + page.length - 6, lambda rest: b"\xff" + rest[1:]))
     lost = pages[10]
     assert lost.record_type == LOST
-    assert lost.fate and lost.fate.state == "quarantined" and lost.fate.step == "reader"
-    assert lost.fate.drop and lost.fate.drop.rule == "damaged_member"
+    assert lost.fate
+    assert lost.fate.state == "quarantined"
+    assert lost.fate.step == "reader"
+    assert lost.fate.drop
+    assert lost.fate.drop.rule == "damaged_member"
     assert (lost.url, lost.notes["record_type"]) == (URLS[10], "response")
     assert reading.lost == [(page.offset, page.offset + page.length)]
     assert "damaged_member" in reading.reason
@@ -204,7 +207,9 @@ def test_a_record_too_large_is_passed_over(folder: Path) -> None:
         pages, reading = read(write(folder, "x.warc", store([*RECORDS[:3], big, *RECORDS[3:6]])), max_record=200_000)
         check_tiles(pages, reading)
         assert whole(pages) == URLS[:6]
-        assert pages[3].fate and pages[3].fate.drop and pages[3].fate.drop.rule == "record_too_large"
+        assert pages[3].fate
+        assert pages[3].fate.drop
+        assert pages[3].fate.drop.rule == "record_too_large"
         assert pages[3].url == "https://big.example/"
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import random
 from pathlib import Path
 
 import pytest
-from tests.sources.archives import STORED, check_tiles, gz, hundred, plain, read, record, response, told, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.sources import InputFile, archive, plan_inputs
+from tests.sources.archives import STORED, check_tiles, gz, hundred, plain, read, record, response, told, write
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def assert_splits_agree(file: InputFile, cuts: list[int]) -> None:
     assert (reading.begin, reading.stop) == (0, file.size)
     edges = [0, *sorted(set(cuts) - {0, file.size}), file.size]
     pieces, stop = [], 0
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         pages, part = read(file, start, end)
         check_tiles(pages, part)
         assert part.begin == stop
