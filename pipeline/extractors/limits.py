@@ -28,9 +28,7 @@ def refuse_hostile(page: Page, *, max_html_chars: int, max_depth: int, max_attri
     if html.count("<") > _HARMLESS_TAGS and _any_element(page, f"ancestor::*[{max_depth}]"):
         raise Quarantine("tree_too_deep", f"over {max_depth} levels")
     marks = html.count("=")
-    if (marks > _HARMLESS_ATTRIBUTES or _HUGE_TAG.search(html)) and _any_element(
-        page, f"count(@*) > {max_attributes}"
-    ):
+    if (marks > _HARMLESS_ATTRIBUTES or _HUGE_TAG.search(html)) and _any_element(page, f"count(@*) > {max_attributes}"):
         raise Quarantine("too_many_attributes", f"over {max_attributes} on one element")
 
 

@@ -1,0 +1,51 @@
+"""What a page says of itself before its body: title, description, type."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from html import unescape
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Texts as a reader would see them, "" where the page has none."""
+
+    title: str = ""
+    description: str = ""
+    author: str = ""
+    date: str = ""
+    og_type: str = ""
+    schema_types: frozenset[str] = frozenset()  # schema.org types named in JSON-LD
+
+
+_META = re.compile(r"<meta ([^>]*)>")
+_NAME = re.compile(r'\b(?:name|property)="([^"]*)"')
+_CONTENT = re.compile(r'\bcontent="([^"]*)"')
+_TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
+_TYPE = re.compile(r'"@type"\s*:\s*"(\w+)"')
+
+
+def read_head(html: str) -> Head:
+    """The head of a serialised tree."""
+    end = html.find("<body")
+    head = html[: end if end > 0 else 0]
+    found: dict[str, str] = {}
+    for meta in _META.finditer(head):
+        name, content = _NAME.search(meta[1]), _CONTENT.search(meta[1])
+        if name and content:
+            found.setdefault(name[1].lower(), _text(content[1]))
+    title = _TITLE.search(head)
+    types = frozenset(_TYPE.findall(html)) if "application/ld+json" in html else frozenset()
+    return Head(
+        title=(_text(title[1]) if title else "") or found.get("og:title", ""),
+        description=found.get("description") or found.get("og:description", ""),
+        author=found.get("author") or found.get("article:author", ""),
+        date=found.get("article:published_time") or found.get("date", ""),
+        og_type=found.get("og:type", "").lower(),
+        schema_types=types,
+    )
+
+
+def _text(raw: str) -> str:
+    return " ".join(unescape(raw).split())

@@ -1,0 +1,87 @@
+"""What the classes and ids of elements tell about their text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+# What names say in the words that web designers share, matched anywhere in a name.
+HINTS = {
+    "comment": "comment|komment|disqus|respond|reply|replies|guestbook",
+    "review": "review|rating|testimonial|feedback",
+    "related": "relat|recommend|similar|also-|more-|most-|popular|trending|latest|recent|teaser|next-|prev",
+    "nav": "nav|menu|breadcrumb|crumb|pagination|pager|toolbar|toc",
+    "share": "share|social|facebook|twitter|follow|print",
+    "aside": "side|aside|widget|rail|column-right|right-col|rightcol|leftcol|left-col",
+    "footer": "foot|bottom|copyright|legal|imprint",
+    "header": "header|masthead|topbar|top-bar|logo|branding",
+    "ad": "advert|sponsor|promo|banner|adsense|-ad-|ads|outbrain|taboola|affiliate",
+    "byline": "author|byline|meta|date|time|publish|credit|contributor",
+    "tag": "tags|tag-|label|categor|topic|keyword",
+    "title": "title|headline|heading|subtitle",
+    "content": "content|body|main|text|entry|copy|prose|rich|markdown|wysiwyg|editor",
+    "article": "article|story|post|news|blog|page",
+    "product": "product|price|cart|buy|shop|sku|variant|spec",
+    "consent": "cookie|consent|gdpr|privacy",
+    "form": "newsletter|subscri|signup|sign-up|login|log-in|register|search|form|input|filter|sort",
+    "thread": "thread|message|forum|topic|question|answer|discussion",
+    "figure": "caption|gallery|photo|image|img|figure|media|video|slide|swiper|carousel",
+    "fold": "accordion|collaps|tab-|tabs|panel|faq|toggle|expand",
+    "popup": "modal|popup|pop-up|overlay|dialog|drawer|tooltip|dropdown|toast|lightbox",
+    "hide": "hidden|hide|invisible|sr-only|visually|screen-reader|noprint|skip",
+    "item": "item|card|grid|list|tile|cell|row",
+    "lead": "intro|lead|summary|abstract|excerpt|description|standfirst|dek",
+}
+_HINTS = [(1 << i, re.compile(words)) for i, words in enumerate(HINTS.values())]
+_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+# the lowest and the highest score of the tokens of a name, and its HINTS as bits
+Verdict = tuple[float, float, int]
+
+
+def name_tokens(name: str) -> list[str]:
+    """The words in one class or id: the whole without digits, and its parts (`post-body2`: body, post, post-body)."""
+    parts = [part.lower() for part in _PART.findall(name)]
+    if not parts or len(parts) > 8:
+        return []
+    return sorted({part for part in parts if len(part) > 1} | ({"-".join(parts)} if len(parts) > 1 else set()))
+
+
+def name_hints(name: str) -> int:
+    """Which HINTS a name gives, as bits in their order."""
+    low = name.lower()
+    return sum(bit for bit, words in _HINTS if words.search(low))
+
+
+class NameScores:
+    """How much more main text stands under a name than elsewhere on its pages, -1 to 1, for known tokens."""
+
+    def __init__(self, scores: Mapping[str, float]) -> None:
+        self.scores = scores
+        self._memo: dict[str, Verdict] = {}
+
+    def __call__(self, name: str) -> Verdict:
+        found = self._memo.get(name)
+        if found is None:
+            known = [self.scores[token] for token in name_tokens(name) if token in self.scores]
+            found = (min([*known, 0.0]), max([*known, 0.0]), name_hints(name))
+            if len(self._memo) > 100_000:
+                self._memo.clear()
+            self._memo[name] = found
+        return found
+
+
+def element_verdicts(names: list[str], judge: Callable[[str], Verdict]) -> list[Verdict]:
+    """A verdict for every element over all its names, given as in `Blocks.names`."""
+    seen: dict[str, Verdict] = {"": (0.0, 0.0, 0)}
+    out: list[Verdict] = []
+    for own in names:
+        found = seen.get(own)
+        if found is None:
+            low, high, bits = 0.0, 0.0, 0
+            for name in own.split():
+                verdict = judge(name)
+                low, high, bits = min(low, verdict[0]), max(high, verdict[1]), bits | verdict[2]
+            found = seen[own] = (low, high, bits)
+        out.append(found)
+    return out
