@@ -90,7 +90,9 @@ def test_agrees_with_the_plain_reference(tmp_path: Path, settings: DedupSettings
 
 @hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_split_and_order_and_memory_do_not_matter(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_split_and_order_and_memory_do_not_matter(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     docs = mixed_corpus(data.draw(st.integers(0, 5)), 12)
     shuffled = data.draw(st.permutations(docs))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(docs)), max_size=5)))

@@ -23,8 +23,6 @@ ARTICLES = CURATION / "near_duplicates/articles.jsonl.gz"
 needs_articles = pytest.mark.skipif(not ARTICLES.exists(), reason="shared/data/curation is not beside the checkout")
 
 
-
-
 @pytest.mark.parametrize(
     ("one", "other"),
     [
