@@ -48,28 +48,21 @@ InDataset = Annotated[str, typer.Option("--dataset", "-d", help="The --out folde
 def main() -> None:
     """Entry point: errors of the user are told without a traceback and end with a non-zero exit code."""
     with told():
-        app(standalone_mode=False)
+        app()
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Errors, Ctrl-C and closed pipes as a person wants to meet them."""
-    import click
-
+    """Errors and Ctrl-C as a person wants to meet them."""
     try:
         yield
     except GristmillError as error:
-        err.print(f"[bold red]error[/] {escape(str(error))}")
+        err.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        err.print("\nstopped; nothing is lost. The same command goes on from here.")
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    except SystemExit as leaving:
+        if leaving.code == 130:  # Ctrl-C
+            err.print("\nstopped; nothing is lost. The same command goes on from here.")
+        raise
 
 
 @app.command()
@@ -181,7 +174,7 @@ def head(
         else:
             out.rule(escape(document["url"]))
             out.print(f"[dim]{document['id']}  {document['language']}  {document['token_count']} tokens[/]")
-            out.print(escape(document["text"]))
+            out.print(escape(document["text"]), soft_wrap=True)
 
 
 @app.command()

@@ -184,7 +184,20 @@ def test_two_runs_in_one_folder_cannot_harm_each_other(tmp_path: Path) -> None:
 
 def command(out: Path) -> list[str]:
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    return [sys.executable, "-m", "pipeline", "run", "-i", str(SAMPLE), "-o", str(out), "--workers", "2", "--json", *settings]
+    return [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "run",
+        "-i",
+        str(SAMPLE),
+        "-o",
+        str(out),
+        "--workers",
+        "2",
+        "--json",
+        *settings,
+    ]
 
 
 def killed_runs(out: Path, kills: int, seed: int, longest: float) -> int:
@@ -203,7 +216,9 @@ def killed_runs(out: Path, kills: int, seed: int, longest: float) -> int:
 def test_runs_that_were_killed_publish_the_same_bytes(published: Path, tmp_path: Path) -> None:
     assert killed_runs(tmp_path / "ds", kills=5, seed=1, longest=4.0) > 0
     assert tree(tmp_path / "ds") == tree(published)
-    assert not [path for path in (tmp_path / "ds").rglob(".*.tmp") if "run" not in path.relative_to(tmp_path / "ds").parts]
+    assert not [
+        path for path in (tmp_path / "ds").rglob(".*.tmp") if "run" not in path.relative_to(tmp_path / "ds").parts
+    ]
 
 
 def test_the_manifest_names_neither_time_nor_machine(published: Path) -> None:

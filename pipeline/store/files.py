@@ -60,7 +60,8 @@ class Folder:
             self.root = str(Path(text.removeprefix("file://")).absolute())
             self._fs: Any = None
         else:
-            self._fs, self.root = fsspec.core.url_to_fs(text)
+            # Other processes write here too, so a remembered listing would hide their files.
+            self._fs, self.root = fsspec.core.url_to_fs(text, use_listings_cache=False)
         self.url = self.root if self.is_local else text.rstrip("/")
 
     def __repr__(self) -> str:
@@ -75,7 +76,10 @@ class Folder:
         return f"{self.root}/{name}"
 
     def exists(self, name: str) -> bool:
-        return os.path.exists(self.path(name)) if self.is_local else bool(self._fs.exists(self.path(name)))
+        if self.is_local:
+            return os.path.exists(self.path(name))
+        with _reached(self.url):
+            return bool(self._fs.exists(self.path(name)))
 
     def names(self, under: str = "") -> list[str]:
         """Every file below `under`, relative to this folder, sorted; temporary files left out."""
@@ -83,8 +87,8 @@ class Folder:
         if self.is_local:
             found = [os.path.join(d, f) for d, _, files in os.walk(top) for f in files]
         else:
-            self._fs.invalidate_cache()
-            found = [str(p) for p in self._fs.find(top)]
+            with _reached(self.url):
+                found = [str(p) for p in self._fs.find(top)]
         short = (p[len(self.root) :].lstrip("/") for p in found)
         return sorted(n for n in short if not n.rpartition("/")[2].startswith("."))
 
@@ -95,6 +99,8 @@ class Folder:
             yield file
 
     def read(self, name: str) -> bytes:
+        if not self.is_local:
+            return bytes(self._fs.cat_file(self.path(name)))
         with self.open(name) as file:
             return file.read()
 
@@ -124,8 +130,8 @@ class Folder:
             with os.fdopen(handle, "w+b") as file:
                 yield Draft(name, file, lambda: self._place(temporary, target))
         except OSError as error:
-            # Whoever fills the file may also read; only these two can come from the writing alone.
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            # Whoever fills the file may also read; these come from the writing alone.
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise _write_error(error, target) from error
             raise
         finally:
@@ -159,7 +165,8 @@ class Folder:
         return self.write(name, fill)
 
     def adopt(self, other: Folder, name: str) -> None:
-        """Make the other folder's file `name` this folder's too, by a hard link where the system can, else a copy."""
+        """Make the other folder's file `name` this folder's too: by a hard link or a copy within the remote system
+        where that can be, else a copy."""
         target = self.path(name)
         if self.is_local and other.is_local:
             os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -172,6 +179,10 @@ class Folder:
                 with contextlib.suppress(FileNotFoundError):  # replacing a file by its own link leaves the link
                     os.unlink(temporary)
                 return
+        if not self.is_local and (other.is_local or other._fs == self._fs):
+            with _reached(self.url):
+                (self._fs.put_file if other.is_local else self._fs.cp_file)(other.path(name), target)
+            return
         with other.open(name) as source:
             self.write(name, lambda file: shutil.copyfileobj(source, file, _CHUNK))
 
@@ -179,8 +190,9 @@ class Folder:
         """Remove a file or a folder with all in it; nothing happens where there is none."""
         path = self.path(name)
         if not self.is_local:
-            if self._fs.exists(path):
-                self._fs.rm(path, recursive=True)
+            with _reached(self.url):
+                if self._fs.exists(path):
+                    self._fs.rm(path, recursive=True)
         elif os.path.isdir(path):
             shutil.rmtree(path)
         else:
@@ -189,7 +201,8 @@ class Folder:
 
     def _place(self, temporary: str, target: str) -> None:
         if not self.is_local:
-            self._fs.put_file(temporary, target)
+            with _reached(self.url):
+                self._fs.put_file(temporary, target)
             return
         os.replace(temporary, target)
         folder = os.open(os.path.dirname(target), os.O_RDONLY)
@@ -197,6 +210,24 @@ class Folder:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextlib.contextmanager
+def _reached(url: str) -> Iterator[None]:
+    """Errors of a remote file system as the user's: each library has its own, and few of them are OSError."""
+    try:
+        yield
+    except GristmillError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # of the temporary file on this machine
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise GristmillError(
+            f"cannot use this folder: {what}",
+            url,
+            "Check that the bucket is there, its address (AWS_ENDPOINT_URL), and that your credentials may write it.",
+        ) from error
 
 
 def _sha256(file: IO[bytes]) -> str:
