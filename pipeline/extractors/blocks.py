@@ -96,7 +96,8 @@ class Blocks:
     parents: Ints = field(default_factory=lambda: np.zeros(0, np.int32))  # [m]
     first: Ints = field(default_factory=lambda: np.zeros(0, np.int32))  # [m]
     last: Ints = field(default_factory=lambda: np.zeros(0, np.int32))  # [m]
-    names: list[str] = field(default_factory=list)  # m: class, id, role, itemprop, each after a "\n"; "\th" if hidden
+    named: Ints = field(default_factory=lambda: np.zeros(0, np.int32))  # [m], place in `names`
+    names: list[str] = field(default_factory=list)  # distinct: class, id, role, itemprop by "\n"; "\th" if hidden
 
 
 def read_blocks(html: str) -> Blocks:
@@ -105,9 +106,9 @@ def read_blocks(html: str) -> Blocks:
     if kernel is None:
         return read_blocks_python(html)
     texts, names, counts, *rest = kernel.read_blocks(html)
-    tags, parents, first, last = (np.frombuffer(part, np.int32) for part in rest)
+    tags, parents, first, last, named = (np.frombuffer(part, np.int32) for part in rest)
     return Blocks(
-        texts, np.frombuffer(counts, np.int32).reshape(-1, len(COLUMNS)), tags, parents, first, last, names
+        texts, np.frombuffer(counts, np.int32).reshape(-1, len(COLUMNS)), tags, parents, first, last, named, names
     )
 
 
@@ -129,10 +130,7 @@ def pages_kernel() -> Any:
     kernel.set_tags(
         {
             tag: (
-                (tag in BLOCK_TAGS)
-                | (tag in SKIPPED_TAGS) << 1
-                | (tag in _RAW_TAGS) << 2
-                | (tag in _VOID_TAGS) << 3,
+                (tag in BLOCK_TAGS) | (tag in SKIPPED_TAGS) << 1 | (tag in _RAW_TAGS) << 2 | (tag in _VOID_TAGS) << 3,
                 TAG_CODES.get(tag, 0),
             )
             for tag in sorted(known)
@@ -145,7 +143,8 @@ def pages_kernel() -> Any:
 class _Reader:
     def __init__(self) -> None:
         self.tags, self.parents, self.first, self.last = [0], [0], [0], [0]
-        self.names = [""]
+        self.names = {"": 0}
+        self.named = [0]
         self.texts: list[str] = []
         self.rows: list[list[int]] = []
         self.stack = [0]
@@ -194,7 +193,8 @@ class _Reader:
             np.array(self.parents, np.int32),
             np.array(self.first, np.int32),
             np.array(self.last, np.int32),
-            self.names,
+            np.array(self.named, np.int32),
+            list(self.names),
         )
 
     def open(self, tag: str, attributes: str) -> None:
@@ -212,7 +212,7 @@ class _Reader:
         self.parents.append(self.stack[-1])
         self.first.append(len(self.texts))
         self.last.append(len(self.texts))
-        self.names.append(_names(attributes) if attributes else "")
+        self.named.append(self.names.setdefault(_names(attributes) if attributes else "", len(self.names)))
         self.stack.append(element)
         self.open_tags.append(tag)
         if tag == "a":

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.extractors.blocks import COLUMN, TAG_CODES, Blocks, Ints
+from pipeline.extractors.blocks import COLUMN, TAG_CODES, Blocks, Ints, pages_kernel
 from pipeline.extractors.head import Head
-from pipeline.extractors.names import HINTS, Verdict, element_verdicts
+from pipeline.extractors.names import HINTS, Verdict, verdicts
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -55,7 +55,7 @@ def feature_names() -> list[str]:
     counts = np.ones((1, len(COLUMN)), np.int32)
     counts[0, COLUMN["leaf"]] = 0
     one = np.zeros(1, np.int32)
-    tiny = Blocks(["x"], counts, one, one, one, one + 1, [""])
+    tiny = Blocks(["x"], counts, one, one, one, one + 1, one, [""])
     return [name for names, _ in _groups(tiny, Head(), lambda name: (0.0, 0.0, 0)) for name in names]
 
 
@@ -126,9 +126,9 @@ def _itself(c: dict[str, Floats], units: Floats, words: Floats, links: Floats) -
 
 def _named(blocks: Blocks, chain: Ints, judge: Callable[[str], Verdict]) -> Group:
     """What the names of the elements above a block say."""
-    verdicts = element_verdicts(blocks.names, judge)
-    low, high, hinted = (np.array(column) for column in zip(*verdicts, strict=True))
+    low, high, hinted = (np.array(column) for column in zip(*verdicts(blocks.names, judge), strict=True))
     hidden = np.array([name.endswith("\th") for name in blocks.names])
+    chain = blocks.named[chain]
     lows, highs, hints = low[chain], high[chain], hinted[chain].astype(np.int64)
     both = lows + highs
     shift = np.arange(len(HINTS))[:, None]
@@ -146,16 +146,9 @@ def _named(blocks: Blocks, chain: Ints, judge: Callable[[str], Verdict]) -> Grou
 
 def _look_alike(blocks: Blocks, chain: Ints) -> Group:
     """How many siblings look like the elements above a block: cards of a listing, comments, rows."""
-    kinds: dict[tuple[int, int, str], int] = {}
-    count: list[int] = []
-    kind_of = []
-    for key in zip(blocks.parents.tolist(), blocks.tags.tolist(), blocks.names, strict=True):
-        kind = kinds.setdefault(key, len(kinds))
-        if kind == len(count):
-            count.append(0)
-        count[kind] += 1
-        kind_of.append(kind)
-    peers = np.log1p(np.array(count))[np.array(kind_of)][chain]
+    kind = (blocks.parents.astype(np.int64) * len(_BITS) + blocks.tags) * len(blocks.names) + blocks.named
+    _, kind_of, count = np.unique(kind, return_inverse=True, return_counts=True)
+    peers = np.log1p(count)[kind_of][chain]
     levels = (0, 1, 2, 3, 5)
     return [f"peers{k}" for k in levels] + ["peers"], np.vstack([peers[:, levels].T, peers[:, :8].max(axis=1)])
 
@@ -245,20 +238,33 @@ def _since(mark: npt.NDArray[np.bool_]) -> Array:
     return np.minimum(index - np.maximum.accumulate(np.where(mark, index, -1000)), 99)
 
 
-_WORD = re.compile(r"\w+")
+_TOLD_AT_MOST = 300  # characters of a block that can be a title or a description
 
 
 def _overlap(texts: list[str], told: str) -> Array:
     """Share of a block's words that stand in what was told; 0 for long blocks."""
-    words = set(_WORD.findall(told.lower()))
+    kernel = pages_kernel()
+    if kernel is None:
+        return overlap_python(texts, told)
+    return np.frombuffer(kernel.overlaps(texts, told, _TOLD_AT_MOST))
+
+
+_WORD = re.compile(r"\w+")
+
+
+def overlap_python(texts: list[str], told: str) -> Array:
+    """`_overlap` without the kernel in C."""
+    words = set(_WORD.findall(_lower(told))[:512])
     out = np.zeros(len(texts))
-    if words:
-        for i, text in enumerate(texts):
-            if len(text) < 300:
-                own = _WORD.findall(text.lower())
-                if own and not words.isdisjoint(own):
-                    out[i] = sum(map(words.__contains__, own)) / len(own)
+    for i, text in enumerate(texts if words else ()):
+        if len(text) < _TOLD_AT_MOST and (own := _WORD.findall(_lower(text))):
+            out[i] = sum(map(words.__contains__, own)) / len(own)
     return out
+
+
+def _lower(text: str) -> str:
+    """Lower case character by character, as the kernel does it."""
+    return text.lower() if text.isascii() else "".join(char.lower()[0] for char in text)
 
 
 def _beside(names: list[str], values: Floats) -> Group:

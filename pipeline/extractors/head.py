@@ -25,6 +25,8 @@ _CONTENT = re.compile(r'\bcontent="([^"]*)"')
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
 _TYPE = re.compile(r'"@type"\s*:\s*"(\w+)"')
 
+_JSON_LD = "application/ld+json"
+
 
 def read_head(html: str) -> Head:
     """The head of a serialised tree."""
@@ -36,15 +38,24 @@ def read_head(html: str) -> Head:
         if name and content:
             found.setdefault(name[1].lower(), _text(content[1]))
     title = _TITLE.search(head)
-    types = frozenset(_TYPE.findall(html)) if "application/ld+json" in html else frozenset()
     return Head(
         title=(_text(title[1]) if title else "") or found.get("og:title", ""),
         description=found.get("description") or found.get("og:description", ""),
         author=found.get("author") or found.get("article:author", ""),
         date=found.get("article:published_time") or found.get("date", ""),
         og_type=found.get("og:type", "").lower(),
-        schema_types=types,
+        schema_types=_schema_types(html),
     )
+
+
+def _schema_types(html: str) -> frozenset[str]:
+    types: set[str] = set()
+    at = html.find(_JSON_LD)
+    while at >= 0:
+        end = html.find("</script>", at)
+        types.update(_TYPE.findall(html, at, end if end >= 0 else len(html)))
+        at = html.find(_JSON_LD, max(end, at + 1))
+    return frozenset(types)
 
 
 def _text(raw: str) -> str:

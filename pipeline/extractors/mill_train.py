@@ -97,16 +97,12 @@ def train(pages: Sequence[Labelled], *, folds: bool) -> dict[int, Model]:
         for page, f in kept:
             names, forest = blind[frozenset({f, out} - {-1})]
             x = features(page.blocks, page.head, names)
-            rows.append(np.concatenate([x, context(page.blocks, _fast_score(forest, x))], axis=1))
+            rows.append(np.concatenate([x, context(page.blocks, forest.score(x))], axis=1))
         second = _fit(rows, [page for page, _ in kept], ROUNDS[1])
         names, first = blind[frozenset({out} - {-1})]
         models[out] = Model(names, first, second)
         print(f"second look without {out}", file=sys.stderr)
     return models
-
-
-def _fast_score(forest: Forest, x: Floats) -> npt.NDArray[np.float64]:
-    return forest.score(x)
 
 
 def _first_look(pages: Sequence[Labelled]) -> tuple[NameScores, Forest]:
@@ -168,10 +164,11 @@ def _shares(blocks: Blocks, labels: npt.NDArray[np.float32]) -> dict[str, float]
     everything = np.concatenate([[0.0], np.cumsum(units)])
     main = np.concatenate([[0.0], np.cumsum(units * labels)])
     under: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for element, names in enumerate(blocks.names):
+    tokens = [{token for name in names.split() for token in _tokens(name)} for names in blocks.names]
+    for element, place in enumerate(blocks.named.tolist()):
         a, b = blocks.first[element], blocks.last[element]
-        if names and b > a:
-            for token in {token for name in names.split() for token in _tokens(name)}:
+        if b > a:
+            for token in tokens[place]:
                 under[token][0] += main[b] - main[a]
                 under[token][1] += everything[b] - everything[a]
     base = main[-1] / everything[-1]
@@ -201,6 +198,7 @@ def shortened(page: Labelled) -> Labelled | None:
         page.blocks.parents,
         before[page.blocks.first],
         before[page.blocks.last],
+        page.blocks.named,
         page.blocks.names,
     )
     weights = page.weights[stays] * (20 / max(float(page.weights[stays].sum()), 1e-9))

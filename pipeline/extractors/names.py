@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import ahocorasick
 
 # What names say in the words that web designers share, matched anywhere in a name.
 HINTS = {
@@ -32,7 +36,6 @@ HINTS = {
     "item": "item|card|grid|list|tile|cell|row",
     "lead": "intro|lead|summary|abstract|excerpt|description|standfirst|dek",
 }
-_HINTS = [(1 << i, re.compile(words)) for i, words in enumerate(HINTS.values())]
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 # the lowest and the highest score of the tokens of a name, and its HINTS as bits
@@ -49,8 +52,20 @@ def name_tokens(name: str) -> list[str]:
 
 def name_hints(name: str) -> int:
     """Which HINTS a name gives, as bits in their order."""
-    low = name.lower()
-    return sum(bit for bit, words in _HINTS if words.search(low))
+    bits = 0
+    for _, bit in _hints().iter(name.lower()):
+        bits |= bit
+    return bits
+
+
+@cache
+def _hints() -> Any:
+    automaton = ahocorasick.Automaton()
+    for place, words in enumerate(HINTS.values()):
+        for word in words.split("|"):
+            automaton.add_word(word, automaton.get(word, 0) | 1 << place)
+    automaton.make_automaton()
+    return automaton
 
 
 class NameScores:
@@ -71,17 +86,13 @@ class NameScores:
         return found
 
 
-def element_verdicts(names: list[str], judge: Callable[[str], Verdict]) -> list[Verdict]:
-    """A verdict for every element over all its names, given as in `Blocks.names`."""
-    seen: dict[str, Verdict] = {"": (0.0, 0.0, 0)}
+def verdicts(names: list[str], judge: Callable[[str], Verdict]) -> list[Verdict]:
+    """A verdict on each of `Blocks.names`, over all that stand in it."""
     out: list[Verdict] = []
     for own in names:
-        found = seen.get(own)
-        if found is None:
-            low, high, bits = 0.0, 0.0, 0
-            for name in own.split():
-                verdict = judge(name)
-                low, high, bits = min(low, verdict[0]), max(high, verdict[1]), bits | verdict[2]
-            found = seen[own] = (low, high, bits)
-        out.append(found)
+        low, high, bits = 0.0, 0.0, 0
+        for name in own.split():
+            one = judge(name)
+            low, high, bits = min(low, one[0]), max(high, one[1]), bits | one[2]
+        out.append((low, high, bits))
     return out

@@ -186,10 +186,10 @@ reserve(Chars *chars, Py_ssize_t more)
 }
 
 typedef struct {
-    Ints tags, parents, first, last, rows;
+    Ints tags, parents, first, last, named, rows;
     Ints stack;           /* element, tag's place in `tags` or -1, start and length of its name in the source */
     Chars line, text, name;
-    PyObject *texts, *names;
+    PyObject *texts, *names, *known; /* `known` maps each of `names` to its place */
     int32_t links, bolds, pres, images, inputs, marks, breaks;
     /* the line that is being read */
     int blank, after_link;
@@ -261,13 +261,22 @@ keep_lines(const Chars *line, Chars *text)
     text->length -= a;
 }
 
+
 static int
-append(PyObject *list, const Chars *chars)
+name_element(Reader *r)
 {
-    PyObject *string = PyUnicode_FromKindAndData(PyUnicode_4BYTE_KIND, chars->at, chars->length);
-    int failed = string == NULL || PyList_Append(list, string);
-    Py_XDECREF(string);
-    return failed ? -1 : 0;
+    PyObject *name = PyUnicode_FromKindAndData(PyUnicode_4BYTE_KIND, r->name.at, r->name.length);
+    PyObject *place = name ? PyDict_GetItemWithError(r->known, name) : NULL;
+    int failed = name == NULL || (place == NULL && PyErr_Occurred());
+    long at = place ? PyLong_AsLong(place) : 0;
+    if (!failed && place == NULL) {
+        at = (long)PyList_GET_SIZE(r->names);
+        place = PyLong_FromLong(at);
+        failed = place == NULL || PyDict_SetItem(r->known, name, place) || PyList_Append(r->names, name);
+        Py_XDECREF(place);
+    }
+    Py_XDECREF(name);
+    return failed ? -1 : push(&r->named, (int32_t)at);
 }
 
 static int
@@ -303,7 +312,10 @@ flush(Reader *r)
     for (size_t i = 0; i < sizeof row / sizeof *row; i++)
         if (push(&r->rows, row[i]))
             return -1;
-    if (append(r->texts, &r->text))
+    PyObject *text = PyUnicode_FromKindAndData(PyUnicode_4BYTE_KIND, r->text.at, r->text.length);
+    int failed = text == NULL || PyList_Append(r->texts, text);
+    Py_XDECREF(text);
+    if (failed)
         return -1;
     r->images = r->inputs = r->marks = r->breaks = 0;
     start_line(r);
@@ -341,7 +353,7 @@ bytes_of(const Ints *ints)
     return PyBytes_FromStringAndSize((const char *)ints->at, ints->length * (Py_ssize_t)sizeof(int32_t));
 }
 
-/* pages.read_blocks(html) -> (texts, names, counts, tags, parents, first, last), the last five as int32 in bytes */
+/* pages.read_blocks(html) -> (texts, names, counts, tags, parents, first, last, named), int32 in bytes from counts on */
 static PyObject *
 read_blocks(PyObject *self, PyObject *html)
 {
@@ -351,11 +363,12 @@ read_blocks(PyObject *self, PyObject *html)
     }
     Reader r;
     memset(&r, 0, sizeof r);
-    PyObject *found = NULL, *empty = PyUnicode_New(0, 0);
+    PyObject *found = NULL;
     r.texts = PyList_New(0);
     r.names = PyList_New(0);
+    r.known = PyDict_New();
     start_line(&r);
-    int failed = r.texts == NULL || r.names == NULL || empty == NULL || PyList_Append(r.names, empty)
+    int failed = r.texts == NULL || r.names == NULL || r.known == NULL || reserve(&r.name, 1) || name_element(&r)
               || push(&r.tags, 0) || push(&r.parents, 0) || push(&r.first, 0) || push(&r.last, 0)
               || push(&r.stack, 0) || push(&r.stack, -1) || push(&r.stack, 0) || push(&r.stack, 0);
     if (!failed) {
@@ -371,16 +384,95 @@ read_blocks(PyObject *self, PyObject *html)
     if (!failed) {
         while (r.stack.length)
             close_top(&r);
-        found = Py_BuildValue("(OONNNNN)", r.texts, r.names, bytes_of(&r.rows), bytes_of(&r.tags),
-                              bytes_of(&r.parents), bytes_of(&r.first), bytes_of(&r.last));
+        found = Py_BuildValue("(OONNNNNN)", r.texts, r.names, bytes_of(&r.rows), bytes_of(&r.tags),
+                              bytes_of(&r.parents), bytes_of(&r.first), bytes_of(&r.last), bytes_of(&r.named));
     }
     else if (!PyErr_Occurred())
         PyErr_NoMemory();
     Py_XDECREF(r.texts);
     Py_XDECREF(r.names);
-    Py_XDECREF(empty);
-    free(r.tags.at), free(r.parents.at), free(r.first.at), free(r.last.at), free(r.rows.at), free(r.stack.at);
+    Py_XDECREF(r.known);
+    free(r.tags.at), free(r.parents.at), free(r.first.at), free(r.last.at), free(r.named.at);
+    free(r.rows.at), free(r.stack.at);
     free(r.line.at), free(r.text.at), free(r.name.at);
+    return found;
+}
+
+/* ---- words ------------------------------------------------------------------------------------------------ */
+
+static int
+is_word(Py_UCS4 c)
+{
+    return c == '_' || Py_UNICODE_ISALNUM(c);
+}
+
+/* the hash of the word that starts at `at`, never 0; *stop is set behind it */
+static uint64_t
+hash_word(int kind, const void *data, Py_ssize_t at, Py_ssize_t end, Py_ssize_t *stop)
+{
+    uint64_t h = 14695981039346656037u;
+    for (; at < end; at++) {
+        Py_UCS4 c = PyUnicode_READ(kind, data, at);
+        if (!is_word(c))
+            break;
+        h = (h ^ (c < 128 ? (Py_UCS4)((c >= 'A' && c <= 'Z') ? c + 32 : c) : Py_UNICODE_TOLOWER(c))) * 1099511628211u;
+    }
+    *stop = at;
+    return h ? h : 1;
+}
+
+#define WORD_SLOTS 1024 /* a title or description of over 512 words is cut there */
+
+/* pages.overlaps(texts, told, limit) -> for each text under `limit` characters the share of its words that stand in
+   `told`, 0 for the others: doubles in bytes */
+static PyObject *
+overlaps(PyObject *self, PyObject *args)
+{
+    PyObject *texts, *told;
+    Py_ssize_t limit, stop;
+    uint64_t slots[WORD_SLOTS] = {0};
+    if (!PyArg_ParseTuple(args, "O!Un", &PyList_Type, &texts, &told, &limit))
+        return NULL;
+    int kind = PyUnicode_KIND(told), n_words = 0;
+    const void *data = PyUnicode_DATA(told);
+    Py_ssize_t end = PyUnicode_GET_LENGTH(told), n = PyList_GET_SIZE(texts);
+    for (Py_ssize_t at = 0; at < end && n_words < WORD_SLOTS / 2; at++) {
+        if (!is_word(PyUnicode_READ(kind, data, at)))
+            continue;
+        uint64_t h = hash_word(kind, data, at, end, &stop);
+        size_t slot = h % WORD_SLOTS;
+        while (slots[slot] && slots[slot] != h)
+            slot = (slot + 1) % WORD_SLOTS;
+        slots[slot] = h;
+        n_words++;
+        at = stop;
+    }
+    PyObject *found = PyBytes_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(double));
+    if (found == NULL)
+        return NULL;
+    double *share = (double *)PyBytes_AS_STRING(found);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *text = PyList_GET_ITEM(texts, i);
+        int32_t words = 0, known = 0;
+        share[i] = 0;
+        if (!PyUnicode_Check(text) || (end = PyUnicode_GET_LENGTH(text)) >= limit || !n_words)
+            continue;
+        kind = PyUnicode_KIND(text);
+        data = PyUnicode_DATA(text);
+        for (Py_ssize_t at = 0; at < end; at++) {
+            if (!is_word(PyUnicode_READ(kind, data, at)))
+                continue;
+            uint64_t h = hash_word(kind, data, at, end, &stop);
+            size_t slot = h % WORD_SLOTS;
+            while (slots[slot] && slots[slot] != h)
+                slot = (slot + 1) % WORD_SLOTS;
+            words++;
+            known += slots[slot] == h;
+            at = stop;
+        }
+        if (words)
+            share[i] = (double)known / words;
+    }
     return found;
 }
 
@@ -434,6 +526,7 @@ static PyMethodDef methods[] = {
     {"set_tags", set_tags, METH_O, NULL},
     {"set_characters", set_characters, METH_VARARGS, NULL},
     {"read_blocks", read_blocks, METH_O, NULL},
+    {"overlaps", overlaps, METH_VARARGS, NULL},
     {"score", score, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

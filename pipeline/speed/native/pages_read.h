@@ -133,7 +133,7 @@ NAME(add_names)(Reader *r, const CH *s, Py_ssize_t at, Py_ssize_t end)
         r->name.at[r->name.length++] = '\t';
         r->name.at[r->name.length++] = 'h';
     }
-    return append(r->names, &r->name);
+    return name_element(r);
 }
 
 static int
