@@ -4,6 +4,8 @@ Each theme turns a Source into the HTML of one kind of site. Nothing here is ran
 page (related links, which teaser stands where) follows from the URL.
 """
 
+# ruff: noqa: E501  # markup stands in the lines in which it is served
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -170,12 +172,11 @@ def _nineties(page: Source, others: Sequence[Source]) -> str:
     equiv = f'<META HTTP-EQUIV="Content-Type" CONTENT="text/html; charset={meta[0]}">' if meta[2] in ("meta", "both") else ""
     return f"""<HTML><HEAD>{equiv}<TITLE>{escape(page.title)}</TITLE></HEAD>
 <BODY BGCOLOR="#FFFFF0" TEXT=#000000 LINK="#0000CC">
-<TABLE WIDTH="100%" BORDER=0 CELLPADDING=8><TR><TD WIDTH=160 VALIGN=top BGCOLOR="#DDE8DD"><FONT SIZE=2><B>{_site(page)}</B><BR><A HREF="/index.html">Front page</A><BR>
-{links}<BR><A HREF="/guestbook.html">Guestbook</A></FONT>
-<TD VALIGN=top><H2><FONT COLOR="#224422">{escape(page.title)}</FONT></H2>
+<CENTER><FONT SIZE=2><B>{_site(page)}</B><BR><A HREF="/index.html">Front page</A> | <A HREF="/guestbook.html">Guestbook</A></FONT></CENTER>
+<HR NOSHADE><H2><FONT COLOR="#224422">{escape(page.title)}</H2></FONT>
 {body}
-<HR><I>Last changed {page.date}. <A HREF="/index.html">Back to the front page</A></I>
-</TABLE></BODY>
+<HR><FONT SIZE=2>{links}<BR><I>Last changed {page.date}.</FONT> <A HREF="/index.html">Back to the front page</A></I>
+</BODY>
 """
 
 
