@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from operator import itemgetter
 
 from datatrove.utils.text import PUNCTUATION_SET
@@ -46,11 +46,17 @@ _POLICY = (
 class Lexicon:
     """Words of texts through a memo of whitespace-delimited chunks, for one language.
 
-    `chunk(chunk)` gives a chunk's tokens, and whether its neighbours may change them; None where a language has
-    no chunks. `within(text, start, stop)` gives the tokens of `text[start:stop]` as it stands in the text: it is
-    asked for a chunk that depends on its neighbours, with REACH chunks on either side, and for all of a text
-    where there are no chunks. `sentence_ends` are spaCy's sentencizer's characters. The memo forgets everything
-    at `max_chunks`.
+    `chunk(chunk)` gives a chunk's tokens, and whether its neighbours may change them; None where a language
+    has no chunks. `within(text, start, stop)` gives the tokens of `text[start:stop]` as it stands in the
+    text: it is asked for a chunk that depends on its neighbours, with REACH chunks on either side, and for
+    all of a text where there are no chunks. `sentence_ends` are spaCy's sentencizer's characters. The memo
+    forgets everything at `max_chunks`.
+
+    `guarded` is a short cut of the C extension past `chunk`, for English; None switches it off. A chunk of
+    words of at least three ASCII letters, with single hyphens between, brackets and quotes (`("[`) before and
+    marks (`,.!?)]"`, or one `:` or `;`) behind is then parted at each mark and hyphen, unless one of the
+    words, or the last one with a full stop behind, is guarded: those are the exceptions of the language. No
+    other exception may have this shape, and none be made of these marks alone.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Lexicon:
         within: Callable[[str, int, int], Sequence[str]],
         sentence_ends: str,
         max_chunks: int = 200_000,
+        guarded: Set[str] | None = None,
     ) -> None:
         self._chunk, self._within, self._max_chunks = chunk, within, max_chunks
         self._ends = frozenset(sentence_ends)
@@ -298,7 +305,9 @@ def _shape(word: str) -> tuple[bool, bool]:
 
 
 def token_flags(token: str, sentence_ends: frozenset[str]) -> int:
-    """For the C extension: what it keeps of a token that is more than ASCII letters and digits (`filters.h`)."""
+    """For the C extension: what it keeps of a token that is more than ASCII letters and digits
+    (`filters.h`).
+    """
     plain, alphabetic = _shape(token)
     return plain | alphabetic << 1 | (token in sentence_ends) << 2 | _is_punctuation(token) << 3
 

@@ -6,20 +6,13 @@ and suffixes, look for exceptions at each step, split the rest at infixes, then 
 appear now ("and/or" behind a slash) take their tokens back. Written after
 https://spacy.io/usage/linguistic-features#how-tokenizer-works and held equal to spaCy 3.8 by tests, chunk by
 chunk and text by text.
-
-`english_tokenizer.json` holds spaCy's English data (MIT licence, ExplosionAI GmbH); `python -m
-pipeline.steps.affixes en` prints it anew.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
-from importlib.metadata import version
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from pipeline.speed import REACH
@@ -32,14 +25,19 @@ class AffixRules(NamedTuple):
     """What a language gives the algorithm: exceptions (string → its tokens) and the searches for affixes."""
 
     exceptions: dict[str, Tokens]
-    prefix: Callable[[str], re.Match[str] | None]
-    suffix: Callable[[str], re.Match[str] | None]
+    prefix: Callable[[str, int, int], int]  # how many characters to cut off text[start:stop] in front
+    suffix: Callable[[str, int, int], int]  # … and behind
     infix: Callable[[str], Iterator[re.Match[str]]]
     token: Callable[[str], object] | None
     url: Callable[[str], object] | None
     # Marks that are cut off behind a word of ASCII letters, and that no pattern takes apart otherwise. A
     # short cut for languages in which it is known to hold; None where every chunk goes through the patterns.
     plain_ends: str | None = None
+
+    def breaks(self, text: str) -> bool:
+        """Whether an affix could be cut off the text, or it would part at a space."""
+        ends = (self.prefix(text, 0, len(text)), self.suffix(text, 0, len(text)))
+        return any(ends) or next(self.infix(text), None) is not None or " " in text
 
 
 class AffixTokenizer:
@@ -48,11 +46,8 @@ class AffixTokenizer:
     def __init__(self, rules: AffixRules) -> None:
         self.rules = rules
         # spaCy's second pass looks for exceptions that the affix rules would take apart, as token sequences.
-        self._sequences = {
-            tuple(self._affixes(text, {}))
-            for text in rules.exceptions
-            if rules.prefix(text) or any(True for _ in rules.infix(text)) or rules.suffix(text) or " " in text
-        }
+        self._longest_exception = max(map(len, rules.exceptions), default=0)
+        self._sequences = {tuple(self._affixes(text, {})) for text in rules.exceptions if rules.breaks(text)}
         self._firsts = frozenset(sequence[0] for sequence in self._sequences)
         self._longest = max(map(len, self._sequences), default=0)
         assert self._longest <= REACH, "each chunk has a token, so no sequence reaches further"
@@ -124,33 +119,33 @@ class AffixTokenizer:
     def _affixes(self, chunk: str, exceptions: dict[str, Tokens]) -> list[str]:
         """Affixes off the outside, exceptions and infixes inside."""
         prefix, suffix, token = self.rules.prefix, self.rules.suffix, self.rules.token
+        longest = self._longest_exception
         before: list[str] = []
         behind: list[str] = []
-        last = -1
-        while chunk and len(chunk) != last:
-            if (token and token(chunk)) or chunk in exceptions:
+        start, stop = 0, len(chunk)
+        while start < stop:
+            size = stop - start
+            if (token and token(chunk[start:stop])) or (size <= longest and chunk[start:stop] in exceptions):
                 break
-            last = len(chunk)
-            found = prefix(chunk)
-            head = found.end() - found.start() if found else 0
-            if head and chunk[head:] in exceptions:
-                before.append(chunk[:head])
-                chunk = chunk[head:]
+            head = prefix(chunk, start, stop)
+            if head and size - head <= longest and chunk[start + head : stop] in exceptions:
+                before.append(chunk[start : start + head])
+                start += head
                 break
-            found = suffix(chunk[head:])
-            tail = found.end() - found.start() if found else 0
-            if tail and chunk[:-tail] in exceptions:
-                behind.append(chunk[-tail:])
-                chunk = chunk[:-tail]
+            tail = suffix(chunk, start + head, stop)
+            if tail and size - tail <= longest and chunk[start : stop - tail] in exceptions:
+                behind.append(chunk[stop - tail : stop])
+                stop -= tail
+                break
+            if not head and not tail:
                 break
             if head:
-                before.append(chunk[:head])
-            if tail and head + tail <= len(chunk):
-                behind.append(chunk[-tail:])
-                chunk = chunk[head:-tail]
-            else:
-                chunk = chunk[head:]
-        return [*before, *self._core(chunk, exceptions), *reversed(behind)]
+                before.append(chunk[start : start + head])
+            if tail and head + tail <= size:
+                behind.append(chunk[stop - tail : stop])
+                stop -= tail
+            start += head
+        return [*before, *self._core(chunk[start:stop], exceptions), *reversed(behind)]
 
     def _core(self, core: str, exceptions: dict[str, Tokens]) -> Sequence[str]:
         if not core:
@@ -214,65 +209,21 @@ class AffixTokenizer:
 
     def _contested(self, tokens: Tokens, chosen: dict[int, int]) -> bool:
         """Whether a sequence that reaches out of these tokens could come before one of the chosen."""
-        count = len(tokens)
+        count, longest = len(tokens), self._longest
         for start, stop in chosen.items():
             size = stop - start
-            heads = ((self._heads.get(tokens[at:], 0), at) for at in range(stop))
-            if any(other > size or (other == size and at < start) for other, at in heads):
-                return True
-            if any(self._tails.get(tokens[:at], 0) >= size for at in range(start + 1, count + 1)):
-                return True
+            for at in range(max(0, count - longest), stop):
+                other = self._heads.get(tokens[at:], 0)
+                if other > size or (other == size and at < start):
+                    return True
+            for at in range(start + 1, min(count, longest) + 1):
+                if self._tails.get(tokens[:at], 0) >= size:
+                    return True
         return self._middles.get(tokens, 0) >= min(stop - start for start, stop in chosen.items())
 
 
 def _keep_max(sizes: dict[Tokens, int], key: Tokens, size: int) -> None:
     sizes[key] = max(size, sizes.get(key, 0))
-
-
-@cache
-def spacy_data() -> dict[str, Any]:
-    """spaCy's English exceptions and patterns, and the characters that end a sentence in any language."""
-    data: dict[str, Any] = json.loads(
-        files("pipeline.steps").joinpath("english_tokenizer.json").read_text("utf-8")
-    )
-    return data
-
-
-@cache
-def english() -> AffixTokenizer:
-    """spaCy's blank English tokenizer; its searches look only where its patterns can match."""
-    data = spacy_data()
-    suffix, infix, url = (re.compile(data[name]) for name in ("suffix", "infix", "url"))
-    reach = 16  # of the suffixes only a run of dots is longer
-    unit_or_genitive = re.compile("[0-9'’]")  # what stands before, or in, each suffix that ends with a letter
-
-    def search_suffix(chunk: str) -> re.Match[str] | None:
-        end = chunk[-1:]
-        if end.isascii() and end.isalnum() and (end.isdigit() or not unit_or_genitive.search(chunk[-reach:])):
-            return None
-        if len(chunk) <= reach or end == ".":
-            return suffix.search(chunk)
-        return suffix.search(chunk, len(chunk) - reach)
-
-    def find_infixes(core: str) -> Iterator[re.Match[str]]:
-        # Each infix takes a mark.
-        return iter(()) if core.isalnum() and core.isascii() else infix.finditer(core)
-
-    def match_url(core: str) -> re.Match[str] | None:
-        # Each URL has a dotted host.
-        return url.match(core) if "." in core else None
-
-    return AffixTokenizer(
-        AffixRules(
-            exceptions={text: tuple(tokens) for text, tokens in data["exceptions"].items()},
-            prefix=re.compile(data["prefix"]).match,  # each alternative is anchored at the start
-            suffix=search_suffix,
-            infix=find_infixes,
-            token=None,
-            url=match_url,
-            plain_ends=',;:!?)"',
-        )
-    )
 
 
 @cache
@@ -282,44 +233,28 @@ def from_spacy(code: str) -> AffixTokenizer | None:
     from spacy.tokenizer import Tokenizer
 
     tokenizer: Any = spacy.blank(code).tokenizer
-    exceptions = _exceptions(tokenizer)
+    exceptions = exceptions_of(tokenizer)
     if type(tokenizer) is not Tokenizer or any(len(text.split()) > 1 for text in exceptions):
         return None
     searches = (tokenizer.prefix_search, tokenizer.suffix_search, tokenizer.infix_finditer)
     if not all(searches) or not tokenizer.faster_heuristics:
         return None
-    return AffixTokenizer(AffixRules(exceptions, *searches, tokenizer.token_match, tokenizer.url_match))
+    prefix, suffix = (_length_of(search) for search in searches[:2])
+    return AffixTokenizer(
+        AffixRules(exceptions, prefix, suffix, tokenizer.infix_finditer, tokenizer.token_match, tokenizer.url_match)
+    )
 
 
-def _exceptions(tokenizer: Any) -> dict[str, Tokens]:
+def _length_of(search: Callable[[str], re.Match[str] | None]) -> Callable[[str, int, int], int]:
+    def length(text: str, start: int, stop: int) -> int:
+        found = search(text[start:stop])
+        return found.end() - found.start() if found else 0
+
+    return length
+
+
+def exceptions_of(tokenizer: Any) -> dict[str, Tokens]:
+    """The special cases of a spaCy tokenizer."""
     from spacy.attrs import ORTH
 
-    return {
-        text: tuple(part[ORTH] for part in parts) for text, parts in getattr(tokenizer, "rules", {}).items()
-    }
-
-
-def _describe(code: str) -> dict[str, Any]:
-    """spaCy's data of a language whose searches are plain `re` patterns, as JSON can hold it."""
-    import spacy
-
-    tokenizer: Any = spacy.blank(code).tokenizer
-    searches = {
-        "prefix": tokenizer.prefix_search,
-        "suffix": tokenizer.suffix_search,
-        "infix": tokenizer.infix_finditer,
-        "url": tokenizer.url_match,
-    }
-    patterns = {name: search.__self__.pattern for name, search in searches.items()}
-    from spacy.pipeline.sentencizer import Sentencizer
-
-    return {
-        "spacy": version("spacy"),
-        "sentence_ends": "".join(Sentencizer.default_punct_chars),
-        **patterns,
-        "exceptions": dict(sorted(_exceptions(tokenizer).items())),
-    }
-
-
-if __name__ == "__main__":
-    json.dump(_describe(sys.argv[1]), sys.stdout, indent=0, ensure_ascii=True)
+    return {text: tuple(part[ORTH] for part in parts) for text, parts in getattr(tokenizer, "rules", {}).items()}

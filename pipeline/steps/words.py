@@ -26,7 +26,8 @@ import regex
 
 from pipeline.record import Page
 from pipeline.speed import Lexicon, Reading
-from pipeline.steps.affixes import AffixTokenizer, Tokens, english, from_spacy, spacy_data
+from pipeline.steps.affixes import AffixTokenizer, Tokens, from_spacy
+from pipeline.steps.english import english, spacy_data
 
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
 _UNSPACED_PARTS = regex.compile(rf"{_UNSPACED}\p{{M}}*|(?:(?!{_UNSPACED}).)+", regex.DOTALL)
@@ -94,7 +95,7 @@ def segmenter(language: str) -> Segmenter:
 @cache
 def _build(kind: str, code: str, key: str) -> Segmenter:
     if (kind, code) == ("SpaCyTokenizer", "en"):
-        return _by_chunks(english())
+        return _by_chunks(english(), frozenset(english().rules.exceptions))
     if kind == "SpaCyTokenizer" and code not in ("zh", "ja", "vi") and (tokenizer := from_spacy(code)):
         return _by_chunks(tokenizer)
     if kind and kind != "StanzaTokenizer" and (own := _by_datatrove(key)):
@@ -102,8 +103,8 @@ def _build(kind: str, code: str, key: str) -> Segmenter:
     return _by_characters()
 
 
-def _by_chunks(tokenizer: AffixTokenizer) -> Segmenter:
-    lexicon = Lexicon(tokenizer.chunk, tokenizer.within, spacy_data()["sentence_ends"])
+def _by_chunks(tokenizer: AffixTokenizer, guarded: frozenset[str] | None = None) -> Segmenter:
+    lexicon = Lexicon(tokenizer.chunk, tokenizer.within, spacy_data()["sentence_ends"], guarded=guarded)
     return Segmenter(lexicon, lexicon.sentences)
 
 

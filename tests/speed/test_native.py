@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.speed import C4Rules, twin
-from pipeline.steps.affixes import english, spacy_data
+from pipeline.steps.english import english, spacy_data
 from pipeline.steps.gopher import STOP_WORDS
 from tests.steps.quality_texts import documents, needs_data, real_texts
 
@@ -30,7 +30,10 @@ RULES = [
 ]
 ENDS = spacy_data()["sentence_ends"]
 # Few chunks fit, so that the memo is thrown away again and again.
-LEXICONS = [kind.Lexicon(english().chunk, english().within, ENDS, max_chunks=300) for kind in (native, twin)]
+LEXICONS = [
+    kind.Lexicon(english().chunk, english().within, ENDS, max_chunks=300, guarded=frozenset(english().rules.exceptions))
+    for kind in (native, twin)
+]
 any_text = st.one_of(
     documents(),
     st.text(max_size=40),

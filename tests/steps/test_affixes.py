@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from functools import cache
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.speed.twin import Lexicon
-from pipeline.steps.affixes import AffixTokenizer, _describe, english, from_spacy, spacy_data
+from pipeline.speed import Lexicon
+from pipeline.steps.affixes import AffixTokenizer, from_spacy
+from pipeline.steps.english import _describe, english, spacy_data
 from tests.steps.quality_texts import documents, needs_data, real_texts
 
 
@@ -25,7 +27,8 @@ def blank(code: str) -> Any:
 def assert_equal(code: str, tokenizer: AffixTokenizer, text: str) -> None:
     theirs = [token.text for token in blank(code).tokenizer(text)]
     assert tokenizer.within(text, 0, len(text)) == theirs
-    by_chunks = Lexicon(tokenizer.chunk, tokenizer.within, "").read(text).words
+    guarded = frozenset(tokenizer.rules.exceptions) if code == "en" else None
+    by_chunks = Lexicon(tokenizer.chunk, tokenizer.within, "", guarded=guarded).read(text).words
     assert by_chunks == [token for token in theirs if not token.isspace()]
 
 
@@ -53,6 +56,20 @@ def test_english_tokens_are_spacys_on_real_pages() -> None:
 def test_english_tokens_are_spacys_where_exceptions_meet(seed: int) -> None:
     for part in range(8):
         assert_equal("en", english(), collage(english(), seed + part))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**48))
+def test_english_tokens_are_spacys_for_words_among_marks(seed: int) -> None:
+    rng = random.Random(seed)
+    words = ["cannot", "Calif", "well", "known", "USA", "dont", "Mass", "the", "wed", "Jr", "xyz", "I", "co", "\x00"]
+    text = ""
+    for _ in range(20):
+        lead = "".join(rng.choices('("[', k=rng.choice([0, 0, 1, 2, 4])))
+        body = "-".join(rng.choices(words, k=rng.choice([1, 1, 2, 3])))
+        marks = "".join(rng.choices(',.!?)]":;', k=rng.choice([0, 1, 1, 2, 3, 4])))
+        text += lead + body + marks + " "
+    assert_equal("en", english(), text)
 
 
 @settings(max_examples=200, deadline=None)
@@ -88,9 +105,22 @@ def test_only_a_contested_chunk_depends_on_its_neighbours() -> None:
     assert english().within(text, 0, 6) == ["here", ")", ":"] == [t.text for t in blank("en").tokenizer(text)][:3]
 
 
+def test_no_exception_has_the_shape_of_a_plain_chunk_but_words_and_abbreviations() -> None:
+    """What the C extension's short cut rests on: see `guarded` in pipeline/speed/twin.py."""
+    word = "[A-Za-z]{3,}"
+    plain = re.compile(rf'[("\[]*{word}(-{word})*[,.!?)\]":;]*')
+    found = {text for text in english().rules.exceptions if plain.fullmatch(text)}
+    assert {text for text in found if not re.fullmatch(rf"{word}\.?", text)} == set()
+    parts = re.compile(rf'{word}|[("\[,.!?)\]-]')
+    sequences = {s for s in english()._sequences if all(parts.fullmatch(token) for token in s)}
+    assert {"".join(sequence) for sequence in sequences} <= found
+    ends_alone = {s for s in english()._sequences if s[-1] in ":;" and all(parts.fullmatch(t) for t in s[:-1])}
+    assert {s for s in ends_alone if parts.fullmatch(s[0]) and s[0].isalpha()} == set()
+
+
 def test_the_data_is_that_of_the_installed_spacy() -> None:
-    assert spacy_data() == {**_describe("en"), "exceptions": spacy_data()["exceptions"]}
-    assert {text: list(tokens) for text, tokens in _describe("en")["exceptions"].items()} == spacy_data()["exceptions"]
+    assert spacy_data() == {**_describe(), "exceptions": spacy_data()["exceptions"]}
+    assert {text: list(tokens) for text, tokens in _describe()["exceptions"].items()} == spacy_data()["exceptions"]
 
 
 def test_english_words_do_without_spacy() -> None:

@@ -98,7 +98,7 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *chunk, *within, *ends;
+    PyObject *chunk, *within, *ends, *guarded;
     Py_ssize_t max_chunks;
     Table *table;
 } Lexicon;

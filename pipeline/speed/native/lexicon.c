@@ -195,26 +195,115 @@ static inline Py_ssize_t find_chunk(const Table *table, Chars text, Span span, u
     return -1;
 }
 
-/* Ask Python for the chunk's tokens and keep them; its index, -1 on error. */
+static inline int is_letter(Py_UCS4 c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Whether the str of these characters, and of `tail` behind them, is guarded: -1 on error. */
+static int is_guarded(Lexicon *lexicon, Chars text, Span part, const char *tail)
+{
+    char word[64];
+    Py_ssize_t length = 0;
+    for (Py_ssize_t at = part.start; at < part.stop; at++)
+        word[length++] = (char)char_at(text, at);
+    while (*tail)
+        word[length++] = *tail++;
+    PyObject *key = PyUnicode_FromStringAndSize(word, length);
+    int found = key ? PySet_Contains(lexicon->guarded, key) : -1;
+    Py_XDECREF(key);
+    return found;
+}
+
+#define MOST_PARTS 12
+
+/* The parts of a plain English chunk, 0 where it is none, -1 on error: letters with single hyphens between, some of
+ * ("[ before and some of ,.!?)]" (or one : or ;) behind. See Lexicon in ../twin.py for what makes this exact. */
+static int plain_parts(Lexicon *lexicon, Chars text, Span span, Span *parts)
+{
+    int count = 0;
+    Py_ssize_t at = span.start, stop = span.stop;
+    if (stop - at > 40)
+        return 0;
+    for (; at < stop && (char_at(text, at) == '(' || char_at(text, at) == '"' || char_at(text, at) == '['); at++) {
+        if (count == 3)
+            return 0;
+        parts[count++] = (Span){at, at + 1};
+    }
+    for (;;) {
+        Py_ssize_t start = at;
+        while (at < stop && is_letter(char_at(text, at)))
+            at++;
+        Span word = {start, at};
+        if (at - start < 3 || count + 5 > MOST_PARTS)
+            return 0;
+        int guarded = is_guarded(lexicon, text, word, "");
+        if (guarded)
+            return guarded < 0 ? -1 : 0;
+        parts[count++] = word;
+        if (at == stop || char_at(text, at) != '-')
+            break;
+        parts[count++] = (Span){at, at + 1};
+        at++;
+    }
+    Span last = parts[count - 1];
+    if (stop - at > 3)
+        return 0;
+    for (Py_ssize_t first = at; at < stop; at++) {
+        Py_UCS4 c = char_at(text, at), before = char_at(text, at - 1);
+        if (c == '.' && at == first) {
+            int guarded = before >= 'a' && before <= 'z' ? is_guarded(lexicon, text, last, ".") : 1;
+            if (guarded)
+                return guarded < 0 ? -1 : 0;
+        } else if ((c == ':' || c == ';') ? stop - first > 1 : c == '.' ? before == '.' : c == 0 || c > 127 || !strchr(",!?)]\"", (int)c))
+            return 0;
+        parts[count++] = (Span){at, at + 1};
+    }
+    return count;
+}
+
+/* The chunk's tokens: a new tuple, and whether they depend on its neighbours; NULL on error. */
+static PyObject *chunk_tokens(Lexicon *lexicon, Chars text, Span span, int *depends)
+{
+    Span parts[MOST_PARTS];
+    const char *data = (const char *)text.data;
+    int count = lexicon->guarded ? plain_parts(lexicon, text, span, parts) : 0;
+    if (count < 0)
+        return NULL;
+    if (count > 0) {
+        PyObject *tokens = PyTuple_New(count);
+        for (int i = 0; tokens != NULL && i < count; i++) {
+            PyObject *token = PyUnicode_FromKindAndData(text.kind, data + parts[i].start * text.kind,
+                                                        parts[i].stop - parts[i].start);
+            if (token == NULL)
+                Py_CLEAR(tokens);
+            else
+                PyTuple_SET_ITEM(tokens, i, token);
+        }
+        *depends = 0;
+        return tokens;
+    }
+    PyObject *chunk = PyUnicode_FromKindAndData(text.kind, data + span.start * text.kind, span.stop - span.start);
+    PyObject *answer = chunk ? PyObject_CallOneArg(lexicon->chunk, chunk) : NULL, *tokens = NULL;
+    Py_XDECREF(chunk);
+    if (answer == NULL)
+        return NULL;
+    if (!PyTuple_Check(answer) || PyTuple_GET_SIZE(answer) != 2 || !PyTuple_Check(PyTuple_GET_ITEM(answer, 0)))
+        PyErr_SetString(PyExc_TypeError, "a chunk gives (tokens, whether its neighbours may change them)");
+    else if ((*depends = PyObject_IsTrue(PyTuple_GET_ITEM(answer, 1))) >= 0)
+        tokens = Py_NewRef(PyTuple_GET_ITEM(answer, 0));
+    Py_DECREF(answer);
+    return tokens;
+}
+
+/* Find out the chunk's tokens and keep them; its index, -1 on error. */
 static Py_ssize_t learn_chunk(Lexicon *lexicon, Table *table, Chars text, Span span, uint64_t hash)
 {
     Py_ssize_t length = span.stop - span.start, found = -1;
-    PyObject *answer = NULL;
-    const char *start = (const char *)text.data + span.start * text.kind;
-    PyObject *chunk = PyUnicode_FromKindAndData(text.kind, start, length);
-    if (chunk == NULL)
+    int depends;
+    PyObject *tokens = chunk_tokens(lexicon, text, span, &depends);
+    if (tokens == NULL)
         return -1;
-    answer = PyObject_CallOneArg(lexicon->chunk, chunk);
-    if (answer == NULL)
-        goto done;
-    if (!PyTuple_Check(answer) || PyTuple_GET_SIZE(answer) != 2 || !PyTuple_Check(PyTuple_GET_ITEM(answer, 0))) {
-        PyErr_SetString(PyExc_TypeError, "a chunk gives (tokens, whether its neighbours may change them)");
-        goto done;
-    }
-    PyObject *tokens = PyTuple_GET_ITEM(answer, 0);
-    int depends = PyObject_IsTrue(PyTuple_GET_ITEM(answer, 1));
-    if (depends < 0)
-        goto done;
     Py_ssize_t count = PyTuple_GET_SIZE(tokens);
     for (Py_ssize_t i = 0; i < count; i++) /* interning may run Python code: all of it before the chunk is added */
         if (intern_token(table, lexicon->ends, PyTuple_GET_ITEM(tokens, i)) < 0)
@@ -250,8 +339,7 @@ static Py_ssize_t learn_chunk(Lexicon *lexicon, Table *table, Chars text, Span s
     found = table->chunk_count++;
     table->slots[at] = (uint32_t)found + 1;
 done:
-    Py_DECREF(chunk);
-    Py_XDECREF(answer);
+    Py_DECREF(tokens);
     return found;
 }
 
@@ -453,11 +541,15 @@ PyObject *lexicon_sentences_method(PyObject *self, PyObject *line)
 
 static PyObject *lexicon_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"chunk", "within", "sentence_ends", "max_chunks", NULL};
-    PyObject *chunk, *within, *ends;
+    static char *names[] = {"chunk", "within", "sentence_ends", "max_chunks", "guarded", NULL};
+    PyObject *chunk, *within, *ends, *guarded = Py_None;
     Py_ssize_t max_chunks = 200000;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOU|n", names, &chunk, &within, &ends, &max_chunks))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOU|nO", names, &chunk, &within, &ends, &max_chunks, &guarded))
         return NULL;
+    if (guarded != Py_None && !PyAnySet_Check(guarded)) {
+        PyErr_SetString(PyExc_TypeError, "guarded is a set of str, or None");
+        return NULL;
+    }
     if (max_chunks < 1) {
         PyErr_SetString(PyExc_ValueError, "max_chunks is at least 1");
         return NULL;
@@ -469,6 +561,7 @@ static PyObject *lexicon_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     self->within = Py_NewRef(within);
     self->max_chunks = max_chunks;
     self->table = NULL;
+    self->guarded = guarded == Py_None ? NULL : Py_NewRef(guarded);
     self->ends = PyFrozenSet_New(ends);
     if (self->ends == NULL) {
         Py_DECREF(self);
@@ -483,6 +576,7 @@ static void lexicon_dealloc(PyObject *self)
     Py_XDECREF(lexicon->chunk);
     Py_XDECREF(lexicon->within);
     Py_XDECREF(lexicon->ends);
+    Py_XDECREF(lexicon->guarded);
     table_release(lexicon->table);
     Py_TYPE(self)->tp_free(self);
 }
