@@ -71,7 +71,7 @@ def place_split(task: PlaceTask) -> dict[str, Any]:
         verdict = verdicts.get(doc)
         part: str | None = None
         if verdict and verdict.survivor_id:
-            kinds[verdict.kind] += 1
+            kinds[str(verdict.kind)] += 1
         else:
             part = placed = part_of(host, doc, settings.seed, settings.validation_share)
             by_part[placed] += size
