@@ -8,6 +8,9 @@ another band; it is counted as `exhausted`.
 
 "Best" is one order everywhere: the oldest dataset first, then the longest text, then the smallest record_id. It is
 also the rule by which a cluster's survivor is chosen, so most receipts rest on a direct comparison.
+
+The rows of one band key, 32 bytes a document, are in memory together: the one thing that a key held by very many
+different texts can make larger than the setting.
 """
 
 from __future__ import annotations
@@ -105,34 +108,43 @@ def regroup(job: Job) -> Counts:
 
 
 def _write_groups(job: Job, plan: Plan, rows: Rows, representatives: int) -> Counts:
-    pairs, counts = pair_groups(plan, rows, representatives)
+    pairs, largest = pair_groups(plan, rows, representatives)
     write_pairs(job, plan, pairs)
-    return counts
+    return {"pairs": int(pairs["group"].size), "largest": largest}
 
 
-def pair_groups(plan: Plan, rows: Rows, representatives: int) -> tuple[Rows, Counts]:
-    """PAIRS of the groups of equal `key` in KEYS rows; pairs within earlier datasets are left out."""
+def pair_groups(plan: Plan, rows: Rows, representatives: int) -> tuple[Rows, int]:
+    """PAIRS of the groups of equal `key` in KEYS rows, and the size of the largest group.
+
+    Every member is paired with the representatives that are better than itself: in a small group with all better
+    members. Documents of earlier datasets are only ever the better half of a pair.
+    """
     age = plan.age_of(rows["source"])
     order = order_by(rows["key"], age, -rows["chars"].astype(np.int64), rows["id_high"], rows["id_low"])
     rows, old = take(rows, order), (age < plan.newest)[order]
+    if order.size == 0:
+        return {**_columns(rows, order, order), "group": rows["key"]}, 0
     first = changes(rows["key"])
-    group = np.cumsum(first) - 1
-    start, size = np.flatnonzero(first), np.bincount(group)
+    start, group = np.flatnonzero(first), np.cumsum(first) - 1
+    size = np.bincount(group)
+    small = (size <= ALL_PAIRS)[group]
     olds = np.bincount(group, weights=old).astype(np.int64)
-    few = size <= ALL_PAIRS
-    reps = np.where(few, size - 1, np.minimum(olds, OLD_REPRESENTATIVES) + representatives)
-    place = np.arange(group.size) - start[group] if group.size else group
-    against = np.where(old, 0, np.minimum(place, reps[group])) if group.size else group
-    member = np.repeat(np.arange(group.size), against)
-    nth = np.arange(member.size) - np.repeat(np.cumsum(against) - against, against)
-    better = start[group[member]] + nth if member.size else member
-    done = few[group[member]] | (place[member] < reps[group[member]]) if member.size else member.astype(bool)
-    pairs = {
-        "group": np.where(done, np.uint64(0), rows["key"][member]),
-        **{better_name(name): rows[name][better] for name in KEYS.names[1:]},
-        **{name: rows[name][member] for name in KEYS.names[1:]},
-    }
-    return pairs, {"groups": int(start.size), "largest": int(size.max(initial=0)), "pairs": int(member.size)}
+    chosen = (np.minimum(olds, OLD_REPRESENTATIVES) + representatives)[group]
+    place = np.arange(group.size) - start[group]  # in the group, best first
+    partners = np.where(old, 0, np.where(small, place, np.minimum(place, chosen)))
+    member = np.repeat(np.arange(group.size), partners)
+    nth = np.arange(member.size) - np.repeat(np.cumsum(partners) - partners, partners)
+    # Who is no representative and passes with none goes on to the next round.
+    goes_on = ~small & (place >= chosen)
+    pairs = _columns(rows, start[group[member]] + nth, member)
+    pairs["group"] = np.where(goes_on[member], rows["key"][member], np.uint64(0))
+    return pairs, int(size.max())
+
+
+def _columns(rows: Rows, better: Array, member: Array) -> Rows:
+    """PAIRS without their group."""
+    shared = KEYS.names[1:]
+    return {better_name(n): rows[n][better] for n in shared} | {n: rows[n][member] for n in shared}
 
 
 def write_pairs(job: Job, plan: Plan, pairs: Rows) -> None:

@@ -36,7 +36,6 @@ COPIES = pa.schema(
     [(name, pa.uint64()) for name in ("original_high", "original_low", "id_high", "id_low")]
     + [("original_source", pa.int32()), ("source", pa.int32()), ("chars", pa.uint32())]
 )
-_READ_ROWS = 1 << 17
 
 
 def scatter_hashes(job: Job) -> Counts:
@@ -103,6 +102,6 @@ def read_signatures(plan: Plan, sources: Iterable[int], columns: list[str]) -> I
     for number in sources:
         source = plan.sources[number]
         with source.folder.open(source.signatures) as file:
-            for batch in pq.ParquetFile(file).iter_batches(_READ_ROWS, columns=wanted):
+            for batch in pq.ParquetFile(file).iter_batches(plan.read_rows, columns=wanted):
                 rows = from_batches([batch], batch.schema)
                 yield {**rows, "source": np.full(batch.num_rows, number, np.int32)}

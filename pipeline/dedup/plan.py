@@ -96,6 +96,11 @@ class Plan:
         ages = np.array([source.age for source in self.sources], np.int32)
         return np.array(self.chunk_base, np.uint32), np.array(self.chunk_parts, np.uint32), ages
 
+    @property
+    def read_rows(self) -> int:
+        """Signatures to hold at a time while they are spread over buckets."""
+        return min(1 << 17, max(1 << 10, self.settings.memory // (160 * (self.settings.bands + 4))))
+
     def chunk_of(self, source: Array, high: Array, low: Array) -> Array:
         """uint32 [n]: the chunk that each document is read in."""
         base, parts, _ = self._arrays

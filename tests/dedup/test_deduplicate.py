@@ -98,7 +98,11 @@ def test_split_and_order_and_memory_do_not_matter(
     cuts = sorted(data.draw(st.lists(st.integers(0, len(docs)), max_size=5)))
     parts = [shuffled[a:b] for a, b in zip([0, *cuts], [*cuts, len(docs)], strict=True)]
     chosen = data.draw(st.sampled_from([DEFAULTS, SMALL]))
-    assert run(tmp_path_factory.mktemp("run"), parts, chosen) == reference(docs, DEFAULTS)
+    root = tmp_path_factory.mktemp("run")
+    assert run(root, parts, chosen) == reference(docs, DEFAULTS)
+    stats = Folder(root / "out").read_json("stats.json")
+    run(root / "whole", [docs], DEFAULTS)
+    assert stats == Folder(root / "whole/out").read_json("stats.json")
 
 
 def test_results_do_not_depend_on_the_order_in_which_tasks_run(tmp_path: Path) -> None:
