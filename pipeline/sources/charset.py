@@ -54,11 +54,12 @@ def decode_html(payload: bytes, charset: str) -> tuple[str, str]:
         try:
             return payload.decode("utf-8"), "utf-8"
         except UnicodeDecodeError as error:
-            # A page that was cut off in the middle of a character is still UTF-8.
-            if error.start >= len(payload) - 3:
+            # A page that was cut off in the middle of a character is still UTF-8, if nothing says otherwise.
+            said = declared is None or declared[1] == "utf-8" or not payload[: error.start].isascii()
+            if said and error.start >= len(payload) - 3:
                 return payload.decode("utf-8", "replace"), "utf-8"
     if declared is None or (declared[1] == "utf-8" and _hardly_utf8(payload)):
-        declared = _detected(payload) or declared or ("windows-1252", "cp1252")
+        declared = _detected(payload) or ("windows-1252", "cp1252")
     return _decode(payload, *declared)
 
 
@@ -114,5 +115,6 @@ def _hardly_utf8(payload: bytes) -> bool:
 def _detected(payload: bytes) -> tuple[str, str] | None:
     from resiliparse.parse.encoding import detect_encoding
 
-    found = detect_encoding(payload)
-    return _codec(found) if found else None
+    found = _codec(detect_encoding(payload) or "")
+    # A few bytes in a page of ASCII are too little for the detector, which then says UTF-8 all the same.
+    return None if found and found[1] == "utf-8" and _hardly_utf8(payload) else found
