@@ -8,14 +8,17 @@ from typing import Literal, Protocol
 from pipeline.record import Page
 
 Mode = Literal["precision", "balanced", "recall"]
+Output = Literal["text", "markdown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """The main text of a page, paragraphs on lines of their own, and its title; "" for what was not found."""
+    """The main text of a page, paragraphs on lines of their own; "" for what was not found or not looked for."""
 
     text: str
     title: str = ""
+    author: str = ""
+    published: str = ""  # the date as the page gives it, mostly ISO 8601
 
 
 class Engine(Protocol):

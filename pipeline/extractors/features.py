@@ -137,9 +137,17 @@ def _named(blocks: Blocks, chain: Ints, judge: Callable[[str], Verdict]) -> Grou
         ["hidden", "name_low", "name_high", "name_sum_low", "name_sum_high", "name_own", "name_near", "name_mid"]
         + [f"says_{hint}" for hint in HINTS],
         np.vstack(
-            [hidden[chain].any(axis=1), lows.min(axis=1), highs.max(axis=1), lows.sum(axis=1), highs.sum(axis=1)]
-            + [both[:, 0], both[:, :3].sum(axis=1), both[:, 3:7].sum(axis=1)]
-            + [((far >> shift) & 1) + ((near >> shift) & 1)]
+            [
+                hidden[chain].any(axis=1),
+                lows.min(axis=1),
+                highs.max(axis=1),
+                lows.sum(axis=1),
+                highs.sum(axis=1),
+                both[:, 0],
+                both[:, :3].sum(axis=1),
+                both[:, 3:7].sum(axis=1),
+                (far >> shift & 1) + (near >> shift & 1),
+            ]
         ),
     )
 
@@ -166,8 +174,15 @@ def _held(blocks: Blocks, chain: Ints, totals: list[Floats]) -> Group:
     return (
         [f"up{level}_{kind}" for kind in kinds for level in LEVELS],
         np.vstack(
-            [units / max(sums[0, -1], 1.0), links / units, np.log1p(count), stops / units, np.log1p(long)]
-            + [units / count, tags / units]
+            [
+                units / max(sums[0, -1], 1.0),
+                links / units,
+                np.log1p(count),
+                stops / units,
+                np.log1p(long),
+                units / count,
+                tags / units,
+            ]
         ),
     )
 
@@ -221,13 +236,39 @@ def _placed(blocks: Blocks, chain: Ints, above: Array, units: Floats, head: Head
         again[i] = seen[text] = seen.get(text, -1) + 1
     repeats = np.array([seen[text] for text in blocks.texts])
     return (
-        ["place", "index", "place_by_units", "left", "since_heading", "until_heading", "since_h1", "until_h1"]
-        + ["again", "repeats", "in_title", "in_description", "title_level", "since_title"],
+        [
+            "place",
+            "index",
+            "place_by_units",
+            "left",
+            "since_heading",
+            "until_heading",
+            "since_h1",
+            "until_h1",
+            "again",
+            "repeats",
+            "in_title",
+            "in_description",
+            "title_level",
+            "since_title",
+        ],
         np.vstack(
-            [(index + 1) / n, np.log1p(index), before[:-1] / max(before[-1], 1.0), np.log1p(n - index)]
-            + [_since(heading), _since(heading[::-1])[::-1], _since(h1), _since(h1[::-1])[::-1], again, repeats]
-            + [in_title, _overlap(blocks.texts, head.description), from_title]
-            + [np.clip(index - title, -30, 60) if titled else np.full(n, -99)]
+            [
+                (index + 1) / n,
+                np.log1p(index),
+                before[:-1] / max(before[-1], 1.0),
+                np.log1p(n - index),
+                _since(heading),
+                _since(heading[::-1])[::-1],
+                _since(h1),
+                _since(h1[::-1])[::-1],
+                again,
+                repeats,
+                in_title,
+                _overlap(blocks.texts, head.description),
+                from_title,
+                np.clip(index - title, -30, 60) if titled else np.full(n, -99),
+            ]
         ),
     )
 

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.extractors.blocks import COLUMN, Blocks, read_blocks
-from pipeline.extractors.engine import Extracted, Mode
+from pipeline.extractors.engine import Extracted, Mode, Output
 from pipeline.extractors.features import context, features
 from pipeline.extractors.forest import Forest
 from pipeline.extractors.head import Head, read_head
 from pipeline.extractors.names import NameScores
-from pipeline.extractors.render import as_text
+from pipeline.extractors.render import as_markdown, as_text
 from pipeline.record import Page
 from pipeline.steps.html import parsed
 
@@ -38,20 +38,21 @@ class Mill:
 
     name = "mill"
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: Mode, output: Output = "text") -> None:
         del mode  # the choice weighs precision and recall alike
         self._model = load_model(MODEL)
+        self._output = output
+        self._write = as_markdown if output == "markdown" else as_text
 
     @property
     def version(self) -> str:
-        return model_version()
+        return f"{model_version()}/{self._output}"
 
     def extract(self, page: Page) -> Extracted:
         html: str = page.from_html(parsed).serialize()
         blocks, head = read_blocks(html), read_head(html)
-        if not blocks.texts:
-            return Extracted("", head.title)
-        return Extracted(as_text(blocks, choose(blocks, self._model.chances(blocks, head))), head.title)
+        kept = choose(blocks, self._model.chances(blocks, head)) if blocks.texts else np.zeros(0, np.intp)
+        return Extracted(self._write(blocks, kept), head.title, head.author, head.date)
 
 
 @cache

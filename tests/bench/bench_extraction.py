@@ -1,0 +1,121 @@
+"""What extraction costs: `python tests/bench/bench_extraction.py [--data FOLDER] [--every N]`.
+
+CPU milliseconds a page on labelled pages, engines in turn page by page; trafilatura both as it is and as the exact
+engine runs it, with a check that the texts are equal; `mill` by stages too, and with its Python twins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import trafilatura
+import turbohtml
+
+from pipeline.extractors.blocks import pages_kernel, read_blocks, read_blocks_python
+from pipeline.extractors.features import context, features
+from pipeline.extractors.head import read_head
+from pipeline.extractors.mill import MODEL, Mill, choose, load_model
+from pipeline.extractors.mill_labels import MEASURING_SETS, pages_of
+from pipeline.extractors.render import as_text
+from pipeline.extractors.resiliparse_strict import ResiliparseStrict
+from pipeline.extractors.trafilatura_twin import extract_text
+from pipeline.record import Page
+
+DATA = Path(__file__).parents[3] / "shared/data/curation/extraction"
+T = TypeVar("T")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--data", type=Path, default=DATA)
+    arguments.add_argument("--every", type=int, default=10, help="take every Nth page of each set")
+    given = arguments.parse_args()
+    if not given.data.is_dir():
+        sys.exit(f"{given.data}: no labelled pages there; name their folder with --data")
+    pages = [
+        html.encode("utf-8", "replace").decode()
+        for name in MEASURING_SETS
+        for number, (_, html) in enumerate(pages_of(given.data, name))
+        if number % given.every == 0
+    ]
+    spent: dict[str, float] = defaultdict(float)
+
+    def timed(what: str, run: Callable[[], T]) -> T:
+        started = time.process_time()
+        result = run()
+        spent[what] += time.process_time() - started
+        return result
+
+    mill, resiliparse = Mill("balanced"), ResiliparseStrict("balanced")
+    for html in pages[:: max(len(pages) // 10, 1)]:  # models, lists and rules load on first use
+        whole_engines(html, mill, resiliparse, lambda _, run: run())
+        stages(html, lambda _, run: run())
+    equal = 0
+    for html in pages:
+        equal += whole_engines(html, mill, resiliparse, timed)
+        stages(html, timed)
+    kilobytes = sum(map(len, pages)) / len(pages) / 1000
+    print(f"{len(pages)} pages of {kilobytes:.0f} kB, kernel in C: {'yes' if pages_kernel() else 'no'}\n")
+    print("| what | CPU ms a page | times trafilatura |\n| --- | ---: | ---: |")
+    slowest = spent["trafilatura precision, as it is"]
+    for what, seconds in spent.items():
+        print(f"| {what} | {1000 * seconds / len(pages):.2f} | {slowest / seconds:.1f} |")
+    print(f"\nthe exact engine's text equal to trafilatura's: {equal} of {2 * len(pages)}")
+
+
+def whole_engines(
+    html: str,
+    mill: Mill,
+    resiliparse: ResiliparseStrict,
+    timed: Callable[[str, Callable[[], str]], str],
+) -> int:
+    """Run each engine; how many of the two modes of the exact one gave trafilatura's text."""
+    equal = 0
+    for mode in ("precision", "balanced"):
+        precise = mode == "precision"
+        reference = timed(
+            f"trafilatura {mode}, as it is",
+            lambda precise=precise: (  # type: ignore[misc]  # mypy infers no default argument in a lambda
+                trafilatura.extract(html, favor_precision=precise, include_comments=False, deduplicate=False) or ""
+            ),
+        )
+        exact = timed(f"trafilatura {mode}, exact engine", lambda mode=mode: extract_text(html, mode))  # type: ignore[misc]  # as above
+        equal += exact == reference
+    timed("resiliparse strict", lambda: resiliparse.extract(_page(html)).text)
+    timed("mill", lambda: mill.extract(_page(html)).text)
+    return equal
+
+
+def stages(html: str, timed: Callable[[str, Callable[[], T]], T]) -> None:
+    """mill step by step."""
+    model = load_model(MODEL)
+    tree = timed("mill: parse (shared with the language gate)", lambda: turbohtml.parse(html, positions=False))
+    text = timed("mill: serialise", lambda: tree.serialize())
+    head = timed("mill: head", lambda: read_head(text))
+    blocks = timed("mill: blocks", lambda: read_blocks(text))
+    timed("mill: blocks, in Python", lambda: read_blocks_python(text))
+    if not blocks.texts:
+        return
+    x = timed("mill: features", lambda: features(blocks, head, model.names))
+    first = timed("mill: first look", lambda: model.first.score(x))
+    timed("mill: first look, in Python", lambda: model.first.score_python(x))
+    more = timed("mill: context", lambda: np.concatenate([x, context(blocks, first)], axis=1))
+    second = timed("mill: second look", lambda: model.second.score(more))
+    timed("mill: choose and write", lambda: as_text(blocks, choose(blocks, second)))
+
+
+def _page(html: str) -> Page:
+    page = Page("0" * 32, file="", offset=0, length=len(html), record_type="response")
+    page.html = html
+    return page
+
+
+if __name__ == "__main__":
+    main()
