@@ -17,6 +17,7 @@ from pipeline.sources.open import open_bytes
 from pipeline.sources.pages import Limits
 from pipeline.sources.rows import lost_row, page_of_row
 from pipeline.sources.split import InputFile, Reading, Split
+from pipeline.sources.stored import Stored
 from pipeline.sources.warc import account
 
 _CHUNK = 1 << 20
@@ -24,10 +25,11 @@ _CHUNK = 1 << 20
 
 def read_jsonl(source: IO[bytes], split: Split, reading: Reading, limits: Limits) -> Iterator[Page]:
     """One page for each line that begins in the split. `rows.py` knows the names of its fields."""
-    cut = not compression(source.read(8))
+    stored = Stored(source, split.file.size)
+    cut = compression(bytes(stored.view(0, 8))) is None
     numbers = _Numbers(split)
     reading.begin = -1
-    for page in _pages(source, split, cut, numbers, limits):
+    for page in _pages(stored, split, cut, numbers, limits):
         if cut and page.offset >= split.end:
             reading.stop = page.offset
             break
@@ -42,10 +44,10 @@ def read_jsonl(source: IO[bytes], split: Split, reading: Reading, limits: Limits
         reading.begin = reading.stop
 
 
-def _pages(source: IO[bytes], split: Split, cut: bool, numbers: _Numbers, limits: Limits) -> Iterator[Page]:
+def _pages(stored: Stored, split: Split, cut: bool, numbers: _Numbers, limits: Limits) -> Iterator[Page]:
     at = split.start
     try:
-        for line in read_lines(source, split.start if cut else 0, limits.max_record):
+        for line in read_lines(stored, split.start if cut else 0, limits.max_record):
             at = line.offset + line.length
             yield _page(split.file, line, numbers, limits)
     except Broken as broken:

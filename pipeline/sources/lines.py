@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import lzma
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-import zstandard
-from isal import isal_zlib
-
-from pipeline.sources.members import GzipError
+from pipeline.sources.members import GZIP, XZ, Codec, Member, skippable_end, zstd_codec
+from pipeline.sources.stored import Stored
 
 _CHUNK = 1 << 20
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz"}
 
 
 class Line(NamedTuple):
@@ -34,22 +30,21 @@ class Broken(Exception):
         super().__init__(why)
 
 
-def compression(head: bytes) -> str:
-    """What a file that begins with `head` is compressed with: gzip, zstd, xz, or "" with nothing."""
-    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "")
+def compression(head: bytes) -> Codec | None:
+    """What a file of text that begins with `head` is compressed with, None with nothing."""
+    return next((codec for codec in (GZIP, zstd_codec(), XZ) if codec.magic.match(head)), None)
 
 
-def read_lines(source: IO[bytes], start: int, max_line: int) -> Iterator[Line]:
+def read_lines(stored: Stored, start: int, max_line: int) -> Iterator[Line]:
     """The lines that begin at or behind `start`, a position in the text; blank ones count to the one before.
 
     Blank lines at the very start count to the first line. Of a compressed file `start` must be 0. Raises Broken
     behind the last line that could be read.
     """
-    source.seek(0)
-    kind = compression(source.read(8))
     # A line begins at `start` only if the byte in front of it ends another.
-    source.seek(max(0, start - 1))
-    lines = _raw_lines(_chunks(source, kind), max(0, start - 1), max_line)
+    before = max(0, start - 1)
+    codec = compression(bytes(stored.view(0, 8)))
+    lines = _raw_lines(_chunks(stored, codec, before), before, max_line)
     if start:
         next(lines, None)
     held: Line | None = None
@@ -95,47 +90,18 @@ def _raw_lines(chunks: Iterator[bytes], at: int, max_line: int) -> Iterator[Line
         yield Line(at, size, b"".join(parts), size, index)
 
 
-def _chunks(source: IO[bytes], kind: str) -> Iterator[bytes]:
+def _chunks(stored: Stored, codec: Codec | None, at: int) -> Iterator[bytes]:
     """The text in pieces of bounded size."""
-    if kind == "gzip":
-        yield from _gunzipped(source)
-    elif kind == "zstd":
-        yield from _decompressed(zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True))
-    elif kind == "xz":
-        yield from _decompressed(lzma.LZMAFile(source))
-    else:
-        while chunk := source.read(_CHUNK):
-            yield chunk
-
-
-def _decompressed(reader: IO[bytes]) -> Iterator[bytes]:
-    try:
-        while chunk := reader.read(_CHUNK):
-            yield chunk
-    except EOFError as error:
-        raise Broken(str(error), True) from error
-    except (zstandard.ZstdError, lzma.LZMAError) as error:
-        raise Broken(str(error), False) from error
-
-
-def _gunzipped(source: IO[bytes]) -> Iterator[bytes]:
-    """All gzip members, one after another, as `cat a.gz b.gz` makes them."""
-    inflater = isal_zlib.decompressobj(31)
-    rest, fed = b"", False
-    try:
-        while rest := rest or source.read(_CHUNK):
-            if inflater.eof:
-                inflater, fed = isal_zlib.decompressobj(31), False
-            text = inflater.decompress(rest, _CHUNK)
-            fed = True
-            if text:
-                yield text
-            rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-            while len(text) == _CHUNK and not rest and not inflater.eof:
-                text = inflater.decompress(b"", _CHUNK)
-                if text:
-                    yield text
-    except GzipError as error:
-        raise Broken(str(error), False) from error
-    if fed and not inflater.eof:
-        raise Broken("the file ends inside a gzip member", True)
+    while codec is None and (chunk := stored.view(at, _CHUNK)):
+        yield bytes(chunk)
+        at += len(chunk)
+    while codec and at < stored.size:
+        if (end := skippable_end(stored, at)) is not None:
+            at = end
+            continue
+        member = Member(stored, codec, at)
+        while piece := member.more():
+            yield piece
+        if member.error:
+            raise Broken(member.error, member.truncated)
+        at = member.end

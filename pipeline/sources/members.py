@@ -6,9 +6,10 @@ all of its text in front of the damage is there to be read: the member is inflat
 
 from __future__ import annotations
 
+import lzma
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import lz4.frame
 import zstandard
@@ -143,9 +144,11 @@ class _Zstd:
         return text
 
 
-class _Lz4:
-    def __init__(self) -> None:
-        self._inflater = lz4.frame.LZ4FrameDecompressor()
+class _Buffered:
+    """What has the interface of the standard library's `LZMADecompressor`."""
+
+    def __init__(self, inflater: Any) -> None:
+        self._inflater = inflater
         self.eof, self.hungry, self.left = False, True, 0
 
     def feed(self, bite: memoryview | bytes) -> bytes:
@@ -168,9 +171,18 @@ LZ4 = Codec(
     "lz4",
     re.compile(rb"\x04\x22\x4d\x18"),
     4,
-    _Lz4,
+    lambda: _Buffered(lz4.frame.LZ4FrameDecompressor()),
     (RuntimeError, EOFError),
     lambda head: len(head) > 4 and bool(head[4] & 0x14),  # checksum of the content or of each block
+)
+
+XZ = Codec(  # of JSON lines; no archive comes in it
+    "xz",
+    re.compile(rb"\xfd7zXZ\0"),
+    6,
+    lambda: _Buffered(lzma.LZMADecompressor(lzma.FORMAT_XZ)),
+    (lzma.LZMAError, EOFError),
+    lambda head: True,
 )
 
 

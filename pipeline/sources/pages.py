@@ -11,10 +11,11 @@ from pipeline.sources.archive import Piece
 from pipeline.sources.decode import dechunk, decode_body
 from pipeline.sources.heads import Head
 from pipeline.sources.http import Http, parse_content_type, parse_http
-from pipeline.sources.records import Found
 from pipeline.sources.split import InputFile
 
 STEP = "reader"
+_BINARY = ("image/", "video/", "audio/", "font/")  # never decoded: no page is made of them
+_NO_HTTP = Http(None, 0)  # only responses hold HTTP; a resource or conversion is its own payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,59 +29,48 @@ class Limits:
 def make_page(file: InputFile, piece: Piece, limits: Limits) -> Page:
     """The page of a piece; with its `fate` set where it is no page or was lost."""
     found = piece.found
-    if piece.filler:
-        return _drop(_bare(file, piece, None, piece.filler))
-    if found.head is None or found.problem:
-        return lost_page(file, piece)
-    page = _bare(file, piece, found.head, found.head.type)
+    page = _bare(file, piece)
     page.notes.update(found.notes)
-    if page.record_type not in PAGE_TYPES:
+    if piece.filler:
+        page.fate = _dropped(page)
+    elif found.head is None or found.problem:
+        page.fate = Fate("quarantined", STEP, Drop(found.problem, detail=found.detail))
+    elif page.record_type not in PAGE_TYPES:
         page.digest = _claimed(found.head, "warc-payload-digest") or _claimed(found.head, "warc-block-digest")
-        _identify(page, piece)
-        return _drop(page)
-    try:
-        _fill(page, found, limits)
-    except Quarantine as problem:
-        page.fate = Fate("quarantined", STEP, Drop(problem.rule, detail=problem.detail))
-    _identify(page, piece)
+        page.fate = _dropped(page)
+    else:
+        try:
+            _fill(page, found.head, found.block, found.vouched, limits)
+        except Quarantine as problem:
+            page.fate = Fate("quarantined", STEP, Drop(problem.rule, detail=problem.detail))
+    # Records that share a member may share its offset: their place inside it tells them apart.
+    if piece.position:
+        page.record_id = record_id(f"{file.name}!{piece.position}", piece.anchor or 0, page.digest)
+    else:
+        page.record_id = record_id(file.name, piece.offset, page.digest)
     return page
 
 
-def lost_page(file: InputFile, piece: Piece) -> Page:
-    """The row of a stretch that could not be read; what its header still says is on it."""
-    found = piece.found
-    page = _bare(file, piece, found.head, LOST)
-    if found.head:
-        page.notes["record_type"] = found.head.type
-    _identify(page, piece)
-    page.fate = Fate("quarantined", STEP, Drop(found.problem, detail=found.detail))
-    return page
-
-
-def _bare(file: InputFile, piece: Piece, head: Head | None, record_type: str) -> Page:
-    page = Page("", file.name, piece.offset, piece.length, record_type, dump=file.dump)
+def _bare(file: InputFile, piece: Piece) -> Page:
+    """What the header says; of a stretch that was lost, what its header still says."""
+    head, lost = piece.found.head, bool(piece.found.problem) or piece.found.head is None
+    page = Page("", file.name, piece.offset, piece.length, piece.filler or LOST, dump=file.dump)
     if head:
+        if lost:
+            page.notes["record_type"] = head.type
+        else:
+            page.record_type = head.type
         page.url = _unwrapped(head.get("warc-target-uri"))
         page.date = head.get("warc-date")
         page.warc_record_id = _unwrapped(head.get("warc-record-id"))
         page.truncated = head.get("warc-truncated").lower()
-    _identify(page, piece)
     return page
 
 
-def _identify(page: Page, piece: Piece) -> None:
-    """Records that share a member may share its offset: their place inside it tells them apart."""
-    name = f"{page.file}!{piece.position}" if piece.position else page.file
-    page.record_id = record_id(name, piece.offset if not piece.position else piece.anchor or 0, page.digest)
-
-
-def _fill(page: Page, found: Found, limits: Limits) -> None:
-    head, block = found.head, found.block
-    assert head is not None
-    http = _http(head, block)
-    declared = http.content_type if http.status is not None else head.get("content-type")
+def _fill(page: Page, head: Head, block: memoryview, vouched: bool, limits: Limits) -> None:
+    http = parse_http(block) if head.type == "response" else _NO_HTTP
     page.status = http.status
-    page.mime, page.charset = parse_content_type(declared)
+    page.mime, page.charset = parse_content_type(http.content_type if http.status else head.get("content-type"))
     if page.mime == "application/http":  # it says so, but holds no HTTP response
         page.mime = ""
     if identified := head.get("warc-identified-payload-type"):
@@ -88,22 +78,17 @@ def _fill(page: Page, found: Found, limits: Limits) -> None:
     body = block[http.body_at :]
     if not page.truncated and not http.transfer_encoding and http.content_length not in (None, len(body)):
         page.notes["content_length"] = http.content_length
-    if _is_binary(page.mime):
+    if page.mime.startswith(_BINARY):
         page.payload = bytes(body)
     else:
         page.payload, odd = decode_body(body, http, limits.max_payload, bool(page.truncated))
         page.notes.update(odd)
     page.digest = _claimed(head, "warc-payload-digest")
-    _check_digest(page, head, block, http, found.vouched)
+    _check_digest(page, head, block, http, vouched)
     page.digest = page.digest or digests.sha1(page.payload)
     if page.record_type == "conversion" and page.mime in ("text/plain", ""):
         page.mime = "text/plain"
         page.text = page.payload.decode("utf-8", "replace")  # WET files are UTF-8
-
-
-def _http(head: Head, block: memoryview) -> Http:
-    """Only responses hold HTTP; a resource or conversion is its own payload."""
-    return parse_http(block) if head.type == "response" else Http(None, 0)
 
 
 def _check_digest(page: Page, head: Head, block: memoryview, http: Http, vouched: bool) -> None:
@@ -139,13 +124,8 @@ def _claimed(head: Head, name: str) -> str:
     return digests.normalise(head.get(name)) if head.get(name) else ""
 
 
-def _is_binary(mime: str) -> bool:
-    return mime.startswith(("image/", "video/", "audio/", "font/"))
-
-
-def _drop(page: Page) -> Page:
-    page.fate = Fate("dropped", STEP, Drop("record_type", detail=page.record_type))
-    return page
+def _dropped(page: Page) -> Fate:
+    return Fate("dropped", STEP, Drop("record_type", detail=page.record_type))
 
 
 def _unwrapped(value: str) -> str:

@@ -7,7 +7,7 @@ import re
 import zipfile
 import zlib
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, cast
 from urllib.parse import quote, unquote
 
 from pipeline.errors import GristmillError
@@ -15,6 +15,7 @@ from pipeline.sources.open import open_url
 from pipeline.sources.split import InputFile
 
 _ARCHIVE = re.compile(r"\.(?:warc|arc)(?:\.(?:gz|zst|lz4))?$", re.I)
+_STEP = 4 << 10  # deflated bytes at a time: what comes out of as many is lost with a damaged one
 _LOCAL_HEADER = 30  # bytes, before the name and the extra field (APPNOTE.TXT 4.3.7)
 
 
@@ -109,7 +110,8 @@ class _Deflated(io.RawIOBase):
 
     def __init__(self, source: IO[bytes], place: str, name: str) -> None:
         self._source = source
-        self._entry = _zip(source, place).open(name)
+        self._entry = cast(zipfile.ZipExtFile, _zip(source, place).open(name))
+        self._broken = False
 
     def readable(self) -> bool:
         return True
@@ -118,15 +120,19 @@ class _Deflated(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._broken = False
         return self._entry.seek(offset, whence)
 
     def tell(self) -> int:
         return self._entry.tell()
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any writable buffer will do
+        if self._broken:
+            return 0
         try:
-            data = self._entry.read(len(buffer))
+            data = self._entry.read1(min(len(buffer), _STEP))
         except (zipfile.BadZipFile, zlib.error, EOFError):
+            self._broken = True
             return 0
         buffer[: len(data)] = data
         return len(data)

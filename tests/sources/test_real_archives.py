@@ -16,7 +16,9 @@ from pipeline.sources.inspect import inspect
 from tests.sources.archives import check_tiles, read, told
 
 WARCS = Path(__file__).parents[3] / "shared/data/curation/warc"
-pytestmark = pytest.mark.skipif(not WARCS.exists(), reason="the archives of other projects do not lie beside the checkout")
+pytestmark = pytest.mark.skipif(
+    not WARCS.exists(), reason="the archives of other projects do not lie beside the checkout"
+)
 
 
 def manifest() -> list[dict[str, Any]]:
@@ -102,7 +104,7 @@ def test_the_common_crawl_arc_of_2008_is_read() -> None:
     assert len(html) == 139
     assert all(page.status and page.date.startswith("2008-") for page in html)
     # Its bodies lie there decoded, under headers that say chunked and gzip.
-    assert all("<" in page.html for page in html)
+    assert all("<" in page.html for page in html if page.status == 200)
 
 
 def test_one_crawl_in_lz4_and_gzip_is_the_same() -> None:
