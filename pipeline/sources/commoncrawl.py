@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import orjson
 
 from pipeline.errors import GristmillError
-from pipeline.sources.ranges import Ranges
+from pipeline.sources.ranges import Ranges, Refused
 from pipeline.sources.remote import open_remote
 from pipeline.sources.transport import COMMON_CRAWL, shown
 
@@ -47,8 +47,8 @@ def crawl_files(crawl: str, files: int, seed: int, kind: Kind = "warc") -> list[
     listing = f"{base}crawl-data/{crawl}/{kind}.paths.gz"
     try:
         paths = _lines(_download(listing), listing)
-    except GristmillError as error:
-        if "answers 404" in error.what or "answers 403" in error.what:
+    except Refused as error:
+        if error.status in (403, 404):  # a bucket that may not be listed says 403 of what it does not hold
             raise _unknown(crawl) from error
         raise
     if files:
@@ -94,5 +94,5 @@ def _unknown(crawl: str) -> GristmillError:
     except GristmillError:
         return GristmillError("there is no such crawl", crawl, "Crawls are named like CC-MAIN-2026-43.")
     near = difflib.get_close_matches(crawl.upper(), names, n=3, cutoff=0.6)
-    todo = f"Near it: {', '.join(near)}. The newest is {names[0]}." if names else "The list of crawls is empty."
-    return GristmillError("there is no such crawl", crawl, todo.replace("Near it: . ", ""))
+    newest = f"The newest is {names[0]}." if names else "The list of crawls is empty."
+    return GristmillError("there is no such crawl", crawl, f"Near it: {', '.join(near)}. {newest}" if near else newest)

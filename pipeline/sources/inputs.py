@@ -37,8 +37,7 @@ def plan_inputs(patterns: Sequence[str], split_bytes: int = SPLIT_BYTES) -> list
     """
     places = list(dict.fromkeys(place for pattern in patterns for place in _resolve(pattern)))
     splits: list[Split] = []
-    for place, name in zip(places, published_names(places), strict=True):
-        size, content = stat(place)
+    for place, name, (size, content) in zip(places, published_names(places), _stat_each(places), strict=True):
         if size == 0:
             raise GristmillError("the file is empty", place, "Leave it out, or fetch it again.")
         for file, cuttable in files_at(place, name, size, content):
@@ -63,7 +62,10 @@ def published_names(places: Sequence[str]) -> list[str]:
 
 def _parts(place: str) -> list[str]:
     if _is_remote(place):
-        url = urlsplit(place)
+        try:
+            url = urlsplit(place)
+        except ValueError as error:
+            raise GristmillError(f"this is no URL: {error}", place, "Check the address.") from error
         return [url.scheme, url.netloc, *unquote(url.path).strip("/").split("/")]
     return place.strip("/").split("/")
 
@@ -104,13 +106,23 @@ def _walk(top: str) -> Iterator[tuple[str, str]]:
             yield folder, file
 
 
+def _stat_each(places: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """`stat` of each; remote ones several at a time, since a crawl may have 90,000."""
+    remote: Iterator[tuple[int, str]] = iter(())
+    if urls := [place for place in places if _is_remote(place)]:
+        from pipeline.sources.remote import stat_all
+
+        remote = stat_all(urls)
+    for place in places:
+        yield next(remote) if _is_remote(place) else stat(place)
+
+
 def stat(place: str, hashed: bool = True) -> tuple[int, str]:
     """Size in bytes and what identifies the content of a path or URL; of a local file "" unless `hashed`."""
     if _is_remote(place):
         from pipeline.sources.remote import stat_remote
 
-        size, content = stat_remote(place)
-        return int(size), str(content)
+        return stat_remote(place)
     try:
         size = os.stat(place).st_size
     except OSError as error:

@@ -9,24 +9,25 @@ from pipeline.errors import GristmillError
 from pipeline.sources.split import InputFile
 
 
-def open_bytes(file: InputFile) -> IO[bytes]:
+def open_bytes(file: InputFile, until: int | None = None) -> IO[bytes]:
     """The bytes of `file`, seekable, for the caller to close; of an archive inside a WACZ, that archive's bytes.
 
+    `until` says how far the reader means to go, so that of a remote file no more is fetched than that.
     Raises GristmillError where the file has gone, may not be read, or is no longer what the plan saw.
     """
     if file.format == "wacz":
         from pipeline.sources.wacz import open_inner
 
         return open_inner(file)
-    return open_url(file.url, file.size, file.content)
+    return open_url(file.url, file.size, file.content, until)
 
 
-def open_url(url: str, size: int, content: str) -> IO[bytes]:
-    """The bytes at a path or URL; `size` and `content` are what planning found there."""
+def open_url(url: str, size: int, content: str, until: int | None = None) -> IO[bytes]:
+    """The bytes at a path or URL; `size` and `content` are what planning found there, `until` as for `open_bytes`."""
     if "://" in url and not url.startswith("file://"):
         from pipeline.sources.remote import open_remote
 
-        return cast(IO[bytes], open_remote(url, size, content))
+        return open_remote(url, size, content, until)
     path = url.removeprefix("file://")
     try:
         # Readers ask for a quarter of a megabyte at a time; a buffer in between would only copy.

@@ -21,18 +21,32 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import GristmillError
 from pipeline.sources.rate import Rate
+from pipeline.sources.seen import Seen
 from pipeline.sources.transport import Answer, Fault, shown, transport_of
 
 _POLITE = 8.0  # requests a second to Common Crawl, unless the user says otherwise
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _THROTTLED = frozenset({429, 503, 529})
-_THROTTLED_CODES = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"})
+_THROTTLED_CODES = frozenset(
+    {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"}
+)
 _DOUBTFUL_TRIES = 3
 _LONGEST_PAUSE = 60.0  # seconds between two tries; a server may ask for more
 _LONGEST_WAIT = 1800.0  # seconds; a server that asks for more is asked again after these
-_PROGRESS = 64 << 10  # bytes that an answer must bring to count as one
+_PROGRESS = 16 << 10  # bytes that an answer must bring to count as one
 _SLOWEST = 1 << 10  # bytes a second below which a server counts as stalled
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)\s*$", re.I)
+
+
+class Refused(GristmillError):
+    """The server answers with an error, of HTTP status `status`, or (0) does not answer."""
+
+    def __init__(self, status: int, what: str, where: str, todo: str) -> None:
+        super().__init__(what, where, todo)
+        self.status = status
+
+    def __reduce__(self) -> tuple[type[Refused], tuple[int, str, str, str]]:
+        return Refused, (self.status, self.what, self.where, self.todo)  # workers send it to their parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,15 +255,16 @@ class Ranges:
         what = f"the server answers {status}{f' ({code})' if code and not code.isdigit() else ''}"
         if status in _BUSY or code in _THROTTLED_CODES:
             throttled = status in _THROTTLED or code in _THROTTLED_CODES
-            raise Fault(what, throttled=throttled, wait=_retry_after(answer))
+            raise Fault(what, throttled=throttled, wait=_retry_after(answer), status=status)
         if status == 403 and code not in ("InvalidAccessKeyId", "SignatureDoesNotMatch"):
             # Common Crawl refuses who asks too fast like this; so does whoever wants a password.
-            raise Fault(what, throttled=trusted, doubtful=not trusted, wait=_retry_after(answer))
+            raise Fault(what, throttled=trusted, doubtful=not trusted, wait=_retry_after(answer), status=status)
         if status == 412:
             self._changed("its version is no longer the one that the run was planned on")
-        raise GristmillError(what, shown(self.url), _todo(status))
+        raise Refused(status, what, shown(self.url), _todo(status))
 
     def _changed(self, how: str) -> NoReturn:
+        Seen().forget(self.url)
         raise GristmillError(
             f"the file changed while it was read: {how}",
             shown(self.url),
@@ -270,7 +285,7 @@ class _Patience:
         doubtful = fault.doubtful and not self._trusted
         if self._tries > (min(manners.retries, _DOUBTFUL_TRIES) if doubtful else manners.retries):
             tries = f", {self._tries} times in a row" if self._tries > 1 else ""
-            raise GristmillError(f"{fault.what}{tries}", shown(ranges.url), _advice(fault)) from fault
+            raise Refused(fault.status, f"{fault.what}{tries}", shown(ranges.url), _advice(fault)) from fault
         if cancelled.is_set():
             return
         # Half of the pause is drawn by lot, so that workers that failed together do not come back together.
@@ -282,6 +297,8 @@ class _Patience:
 
 
 def _advice(fault: Fault) -> str:
+    if fault.status == 403:
+        return _todo(403)
     if fault.doubtful:
         return "Check the address, the network, and whether you may read it."
     return "Run the same command again later; it resumes. GRISTMILL_RETRIES sets how often to try."

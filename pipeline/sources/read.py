@@ -23,7 +23,7 @@ def open_split(split: Split, reading: Reading, limits: Limits | None = None) -> 
     are exhausted. No record raises; GristmillError comes where the file itself has gone.
     """
     limits = limits or Limits()
-    with open_bytes(split.file) as source:
+    with open_bytes(split.file, split.end) as source:
         yield from _READERS[split.file.format](source, split, reading, limits)
 
 

@@ -98,6 +98,8 @@ class RemoteFile(io.RawIOBase):
         return self._at
 
     def read(self, size: int | None = -1) -> bytes:
+        if self.closed:
+            raise ValueError("read of a closed file")
         left = max(0, self._ranges.size - self._at)
         size = left if size is None or size < 0 else min(size, left)
         parts: list[memoryview] = []
@@ -122,14 +124,13 @@ class RemoteFile(io.RawIOBase):
 
     def _available(self, wanted: int) -> memoryview:
         """What lies at the position, at least a byte of it."""
-        if self.closed:
-            raise ValueError("read of a closed file")
         if not self._start <= self._at < self._start + len(self._block):
             self._load(wanted)
         return self._block[self._at - self._start :]
 
     def _load(self, wanted: int) -> None:
-        goes_on = self._at == self._start + len(self._block) > 0
+        crosses = self._start < self._until <= self._at
+        goes_on = self._at == self._start + len(self._block) > 0 and not crosses
         self._next_size = min(2 * self._next_size, _LARGEST_BLOCK) if goes_on else _FIRST_BLOCK
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead.start_at == self._at:
@@ -143,7 +144,9 @@ class RemoteFile(io.RawIOBase):
         self._start, self._block = self._at, block
         following = self._start + len(block)
         if goes_on and following < self._until:
-            self._ahead = _Ahead(self._ranges, following, self._stop(following, min(2 * self._next_size, _LARGEST_BLOCK)))
+            self._ahead = _Ahead(
+                self._ranges, following, self._stop(following, min(2 * self._next_size, _LARGEST_BLOCK))
+            )
 
     def _stop(self, start: int, length: int) -> int:
         """Where a block that begins at `start` should end; behind `until` a reader wants to see a record's end only."""

@@ -28,12 +28,15 @@ class Fault(Exception):
     """A request that came to nothing, or an answer that cannot be used: it may be tried again.
 
     `throttled`: the server has had enough, so that everyone should slow down. `doubtful`: more likely the user's
-    mistake than the server's mood, so a few tries must do. `wait`: seconds that the server asks for.
+    mistake than the server's mood, so a few tries must do. `wait`: seconds that the server asks for. `status`: of
+    the answer, 0 where there was none.
     """
 
-    def __init__(self, what: str, throttled: bool = False, doubtful: bool = False, wait: float = 0.0) -> None:
+    def __init__(
+        self, what: str, throttled: bool = False, doubtful: bool = False, wait: float = 0.0, status: int = 0
+    ) -> None:
         super().__init__(what)
-        self.what, self.throttled, self.doubtful, self.wait = what, throttled, doubtful, wait
+        self.what, self.throttled, self.doubtful, self.wait, self.status = what, throttled, doubtful, wait, status
 
 
 @dataclass(slots=True)
@@ -61,6 +64,10 @@ class Transport(Protocol):
 def transport_of(url: str, timeout: float) -> Transport:
     """How to reach a URL. Raises GristmillError where Gristmill cannot."""
     scheme, _, rest = url.partition("://")
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise GristmillError(f"this is no URL: {error}", url, "Check the address.") from error
     if scheme in ("http", "https"):
         return Http(url, timeout)
     if scheme in ("s3", "s3a"):
@@ -169,8 +176,9 @@ def _proxy(url: str) -> str:
 @functools.cache
 def _connections(process: int, proxy: str) -> urllib3.PoolManager:
     """The connections of this process: sockets must not be shared with a parent that forked."""
-    sizes = {"num_pools": 16, "maxsize": 32}
-    return urllib3.ProxyManager(proxy, **sizes) if proxy else urllib3.PoolManager(**sizes)
+    if proxy:
+        return urllib3.ProxyManager(proxy, num_pools=16, maxsize=32)
+    return urllib3.PoolManager(num_pools=16, maxsize=32)
 
 
 class S3:
@@ -184,7 +192,7 @@ class S3:
 
     def get(self, start: int, stop: int, etag: str) -> Answer:
         import aiohttp
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # it has no types
         from fsspec.asyn import sync
 
         # s3fs would wait and try again by itself, without telling anyone; the bare client does not.
@@ -251,7 +259,7 @@ def _endpoint() -> str:
 
 @functools.cache
 def _has_credentials() -> bool:
-    import botocore.session
+    import botocore.session  # type: ignore[import-untyped]  # it has no types
     import fsspec
 
     if fsspec.config.conf.get("s3", {}).keys() & {"key", "secret", "profile", "anon"}:

@@ -95,12 +95,18 @@ class Folder:
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
         """The file for reading, seekable."""
-        with open(self.path(name), "rb") if self.is_local else self._fs.open(self.path(name), "rb") as file:
+        if self.is_local:
+            opened = open(self.path(name), "rb")
+        else:
+            with _reached(self.url, (FileNotFoundError,)):
+                opened = self._fs.open(self.path(name), "rb")
+        with opened as file:
             yield file
 
     def read(self, name: str) -> bytes:
         if not self.is_local:
-            return bytes(self._fs.cat_file(self.path(name)))
+            with _reached(self.url, (FileNotFoundError,)):
+                return bytes(self._fs.cat_file(self.path(name)))
         with self.open(name) as file:
             return file.read()
 
@@ -213,13 +219,14 @@ class Folder:
 
 
 @contextlib.contextmanager
-def _reached(url: str) -> Iterator[None]:
-    """Errors of a remote file system as the user's: each library has its own, and few of them are OSError."""
+def _reached(url: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Errors of a remote file system as the user's, but for those of `passing`: each library has its own, and few of
+    them are OSError."""
     try:
         yield
-    except GristmillError:
-        raise
     except Exception as error:
+        if isinstance(error, (GristmillError, *passing)):
+            raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # of the temporary file on this machine
         what = " ".join(str(error).split()) or type(error).__name__
