@@ -1,1 +1,20 @@
-"""Placeholder."""
+"""Prefect flows: a thin layer over `pipeline/` (and `model/`) that schedules, shows and survives.
+
+    curate.py       the flow `curate`: plan, refine, dedup, tokenize, publish
+    refine.py       refining in chunks: as tasks of a flow run, or as flow runs on many workers
+    watch.py        the flow `watch`: a new crawl is tried on a sample, compared with the last one, then run
+    rerun.py        the flow `rerun`: runs what crashed again, a few times at most
+    forms.py        parameters and results: the typed form in the UI and the contract between flows
+    showing.py      artifacts: progress, funnel, set-aside records, data card, links
+    faults.py       which errors are worth another try, and how an error is told
+    logs.py         log lines of worker processes, brought to the run's log
+    metrics.py      what Prometheus reads
+    automations.py  what a self-hosted server lacks: zombies are crashed, crashed runs are run again, webhooks
+    deployments.py  `gristmill deploy`
+    server.py       `gristmill up`
+    commands.py     these two as commands of `gristmill`
+    ray.py          an Executor on Ray, without Prefect
+    slurm.py        refining as a Slurm job array, through datatrove's executor
+
+Prefect knows nothing that the work folder does not: a run that lost its server goes on from its manifests.
+"""

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,7 +47,12 @@ InDataset = Annotated[str, typer.Option("--dataset", "-d", help="The --out folde
 
 
 def main() -> None:
-    """Entry point: errors of the user are told without a traceback and end with a non-zero exit code."""
+    """Entry point: errors of the user are told without a traceback and end with a non-zero exit code.
+
+    The flows bring commands of their own (`up`, `deploy`) as entry points, since the engine knows no scheduler.
+    """
+    for brought in entry_points(group="gristmill.commands"):
+        app.command(brought.name)(brought.load())
     with told():
         app()
 
@@ -77,6 +83,8 @@ def run(
     workers: Workers = 0,
     work: Annotated[str, typer.Option(help="Folder for unfinished work; default OUT/run/work.")] = "",
     accept_changed_inputs: Annotated[bool, typer.Option(help="Refine inputs again that changed.")] = False,
+    engine: Annotated[str, typer.Option(help="pool: processes of this machine; ray: a Ray cluster.")] = "pool",
+    address: Annotated[str, typer.Option(help="Of the engine's cluster; without it one is started here.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Refine, deduplicate, tokenise and publish. Run it again to resume: only what is missing is done."""
@@ -84,7 +92,15 @@ def run(
 
     source = _sources(inputs, crawl, files, seed)
     outcome = run_command(
-        _recipe(preset, settings), source, out_folder, work, workers, accept_changed_inputs, _progress(as_json)
+        _recipe(preset, settings),
+        source,
+        out_folder,
+        work,
+        workers,
+        accept_changed_inputs,
+        _progress(as_json),
+        engine,
+        address,
     )
     if as_json:
         _print_json({"records": outcome.manifest.about["records"], "seconds": outcome.seconds, "out": out_folder})

@@ -1,0 +1,40 @@
+"""`gristmill up` and `gristmill deploy`. Prefect is imported when one of them runs, not before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Webhook = Annotated[str, typer.Option(help="URL that is told how runs end: a POST of JSON.")]
+File = Annotated[Path | None, typer.Option(help="The deployments; default deploy/prefect.yaml.")]
+
+
+def up(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond this machine only with a password set.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the UI and the API.", min=1, max=65535)] = 4200,
+    metrics_port: Annotated[int, typer.Option(help="Port for Prometheus; 0 for none.", min=0, max=65535)] = 9464,
+    workers: Annotated[int, typer.Option(help="Prefect workers to start.", min=1)] = 1,
+    runs: Annotated[int, typer.Option(help="Flow runs that a worker takes at once.", min=1)] = 4,
+    file: File = None,
+    webhook: Webhook = "",
+) -> None:
+    """Start the Prefect server and UI, a worker and all deployments; Ctrl-C ends them."""
+    from flows.server import run_server
+
+    run_server(host, port, metrics_port, workers, runs, file, webhook)
+
+
+def deploy(file: File = None, webhook: Webhook = "") -> None:
+    """Register the deployments, automations and limits with the server that PREFECT_API_URL names."""
+    from flows.server import environment_for_clients
+
+    environment_for_clients()
+    from flows.deployments import PREFECT_YAML
+    from flows.deployments import deploy as register
+
+    for name in register(file or PREFECT_YAML, webhook):
+        typer.echo(name)

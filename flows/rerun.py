@@ -1,0 +1,77 @@
+"""The flow `rerun`: a crashed run is run again, under the same parameters, a few times at most.
+
+It is a flow and no plain automation, because an automation knows no count (a poison input would loop for ever), may
+fire more than once for one crash, and leaves the task runs of the dead run in the state Running.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.states import Completed, Crashed, Scheduled
+
+MOST_TRIES = 3
+_TRY = "try:"
+_SETTLE_SECONDS = 2.0  # a worker's own report of the crash may still be on its way
+
+
+@flow(name="rerun", flow_run_name="rerun {crashed}", persist_result=False)
+def rerun(crashed: str, most_tries: int = MOST_TRIES) -> str | State[Any]:
+    """Run the crashed flow run `crashed` (its id) again; returns the id of the new run.
+
+    The same crash is answered once, however often it is told. After `most_tries` runs of a chain nothing is run: what
+    crashes every time wants a person.
+    """
+    logger = get_run_logger()
+    with get_client(sync_client=True) as client:
+        time.sleep(_SETTLE_SECONDS)
+        run = client.read_flow_run(UUID(crashed))
+        if run.state is None or not run.state.is_crashed():
+            return Completed(name="NotCrashed", message=f"{run.name} is {run.state.name if run.state else 'nowhere'}")
+        closed = _close_tasks(client, run)
+        attempt = _attempt(run) + 1
+        if attempt > most_tries:
+            logger.error("%s crashed %d times: it is left to a person", run.name, attempt - 1)
+            return Completed(name="GaveUp", message=f"{run.name} crashed {attempt - 1} times; see its log")
+        if run.deployment_id is None:
+            return Completed(name="NotDeployed", message=f"{run.name} is of no deployment")
+        new = client.create_flow_run_from_deployment(
+            run.deployment_id,
+            parameters=run.parameters,
+            state=Scheduled(),
+            name=f"{run.name.partition(' · try ')[0]} · try {attempt}",
+            tags=[*(tag for tag in run.tags if not tag.startswith(_TRY)), f"{_TRY}{attempt}"],
+            idempotency_key=f"rerun-{run.id}",
+            job_variables=run.job_variables,
+        )
+        logger.info("%s is run again as %s; %d task runs of the dead run closed", run.name, new.name, closed)
+        return str(new.id)
+
+
+def _attempt(run: FlowRun) -> int:
+    return next((int(tag.removeprefix(_TRY)) for tag in run.tags if tag.startswith(_TRY)), 1)
+
+
+def _close_tasks(client: SyncPrefectClient, run: FlowRun) -> int:
+    """Task runs of a dead flow run would stay Running for ever: they are Crashed too. Returns how many were."""
+    running = TaskRunFilter(
+        state=TaskRunFilterState(type=TaskRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
+    )
+    left = client.read_task_runs(
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), task_run_filter=running, limit=200
+    )
+    for one in left:
+        client.set_task_run_state(one.id, Crashed(message="the flow run's process was gone"), force=True)
+    return len(left)
