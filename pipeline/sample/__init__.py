@@ -4,6 +4,7 @@
 - `themes.py`   the page chrome around them; `oddities.py` what the web has besides pages
 - `writer.py`   WARC/1.1 records; `build.py` puts the crawl together: `python -m pipeline.sample.build`
 - `crawl/`      the built files; `key.jsonl` the key; `check.py` holds a run's result against it
+- `grow.py`     a crawl of any size for benchmarks: `from pipeline.sample.grow import grow`
 
 May be imported from here: `CRAWL`, `BLOCKED_DOMAINS`, `check_against_key`, `load_key`.
 """

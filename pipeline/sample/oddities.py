@@ -39,7 +39,7 @@ def oddities() -> Iterator[Oddity]:
 def _other_types() -> Iterator[Oddity]:
     yield _typed(
         "https://www.fernhill-council.example/files/allotment-rules.pdf",
-        _pdf("Allotment rules, seventh edition"),
+        pdf("Allotment rules, seventh edition"),
         "application/pdf",
         "A PDF is no HTML page.",
     )
@@ -67,7 +67,7 @@ def _other_types() -> Iterator[Oddity]:
     )
     yield Oddity(
         "https://www.fernhill-council.example/download.php?id=88",
-        _pdf("Minutes of the parks committee"),
+        pdf("Minutes of the parks committee"),
         "dropped",
         GATE,
         "The server says text/html, the bytes are a PDF; whoever asks only the header extracts rubbish.",
@@ -141,7 +141,7 @@ def _hostile() -> Iterator[Oddity]:
     )
 
 
-def _pdf(title: str) -> bytes:
+def pdf(title: str) -> bytes:
     """A small PDF of one page that readers open."""
     stream = f"BT /F1 18 Tf 72 720 Td ({title}) Tj ET".encode()
     objects = [
