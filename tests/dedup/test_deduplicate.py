@@ -88,7 +88,7 @@ def test_agrees_with_the_plain_reference(tmp_path: Path, settings: DedupSettings
     assert run(tmp_path, [docs[:50], docs[50:]], settings) == reference(docs, settings)
 
 
-@hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=7, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_split_and_order_and_memory_do_not_matter(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
