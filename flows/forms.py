@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    create_model,
+    model_serializer,
+)
 
 import pipeline
 from pipeline.dedup.settings import DedupSettings
@@ -84,6 +92,16 @@ class Machines(BaseModel):
     address: str = Field("", description="Address of the Ray cluster; empty to start Ray on this machine.")
 
 
+class _Given(BaseModel):
+    """A model that is written without what was left empty."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_serializer(mode="wrap")
+    def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in write(self).items() if value not in (None, {})}
+
+
 def _section(name: str, model: type[BaseModel]) -> Any:
     """A model with the same fields, all of which may be left out; only what is given is set.
 
@@ -101,7 +119,7 @@ def _section(name: str, model: type[BaseModel]) -> Any:
             Field(None, description=told or None, json_schema_extra=lambda schema: schema.pop("default", None)),
         )
     about = (model.__doc__ or "").strip().split("\n")[0]
-    return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=about, **fields)
+    return create_model(name, __base__=_Given, __doc__=about, **fields)
 
 
 def _can_be_off(field: Any) -> bool:
@@ -123,10 +141,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
-class _RecipeBase(BaseModel):
+class _RecipeBase(_Given):
     """A preset, and what is changed in it. A field that is left empty is as in the preset."""
-
-    model_config = ConfigDict(extra="forbid")
 
     preset: str = Field(
         "default", description=f"A preset ({', '.join(preset_names())}), or a recipe file (YAML) that the workers see."
@@ -141,7 +157,7 @@ class _RecipeBase(BaseModel):
         settings = [f"split_mb={self.split_mb}"] if self.split_mb else []
         for section in _SECTIONS:
             given = getattr(self, section)
-            for key, value in (given.model_dump(mode="json", exclude_none=True) if given else {}).items():
+            for key, value in (given.model_dump(mode="json") if given else {}).items():
                 settings.append(f"{section}.{key}={orjson.dumps(value).decode()}")
         return recipe.with_settings(settings) if settings else recipe
 

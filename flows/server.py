@@ -92,6 +92,7 @@ def environment_for_clients() -> None:
     """The settings under which Prefect tells nobody about us; what the user has set stands."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    os.environ.setdefault("GRISTMILL_HOME", os.getcwd())  # deploy/prefect.yaml: where workers run
 
 
 @dataclass

@@ -30,10 +30,10 @@ _SHARE = {"refine": 80.0, "dedup": 5.0, "place": 2.0, "tokenizer": 3.0, "shards"
 _STYLE = "text{font:12px sans-serif;fill:#555}.kept{fill:#4f7d4a}.gone{fill:#d9a066}.end{text-anchor:end}svg{background:#fff}"
 
 
-def artifact_key(*parts: str) -> str:
-    """A key that Prefect takes (lower case, digits, dashes): readable, and its own for every dataset."""
-    text = re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
-    return f"{text[:60].strip('-')}-{digest(*parts)[:6]}"
+def artifact_key(kind: str, place: str) -> str:
+    """A key that Prefect takes (lower case, digits, dashes): readable, and its own for every folder."""
+    name = place.rstrip("/").rpartition("/")[2]
+    return f"{re.sub(r'[^a-z0-9]+', '-', f'{kind}-{name}'.lower()).strip('-')[:60]}-{digest(kind, place)[:6]}"
 
 
 class Bar:
@@ -47,10 +47,11 @@ class Bar:
         self._dataset = dataset
 
     def __call__(self, phase: str, done: int, total: int, about: dict[str, Any]) -> None:
+        finished = self._done.get(phase, 0.0) >= 1.0
         self._done[phase] = done / total if total else 1.0
         if phase == "refine":
             self._rate.add(about)
-        if done >= total:
+        if done >= total and not finished:
             self._logger.info("%s: %d of %d%s", phase, done, total, self._told(phase))
         if done < total and time.monotonic() - self._sent < EVERY_SECONDS:
             return

@@ -85,7 +85,7 @@ def watch(
         parameters = {
             "source": Source(crawl=crawl, number=number).model_dump(),
             "output": Output(folder=f"{folder}/{crawl}").model_dump(),
-            "recipe": recipe.model_dump(mode="json", exclude_none=True),
+            "recipe": recipe.model_dump(mode="json"),
             "machines": machines.model_dump(),
         }
         run = run_deployment(
