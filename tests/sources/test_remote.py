@@ -43,7 +43,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Impatient manners and a cache of its own, so that a test takes no longer than what it tests."""
     monkeypatch.setenv("GRISTMILL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GRISTMILL_RETRY_SECONDS", "0.01")
-    monkeypatch.setenv("GRISTMILL_TIMEOUT_SECONDS", "0.4")
     monkeypatch.setenv("GRISTMILL_RETRIES", "4")
     monkeypatch.setenv("NO_PROXY", "*")
 
@@ -147,17 +146,23 @@ FAULTS: dict[str, list[Fault | None]] = {
     "longer than said": [longer],
     "a byte more": [with_header("Content-Length", lambda told: str(int(told) + 1))],
 }
+SLOW = ("stalls", "trickles")  # a busy machine may look like a server that stalls, too
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_goes_wrong_on_the_way_does_not_reach_the_reader(server: Server, name: str) -> None:
+def test_what_goes_wrong_on_the_way_does_not_reach_the_reader(
+    server: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = f"{server.url}/file.bin"
     known = stat_remote(url)
+    monkeypatch.setenv("GRISTMILL_RETRIES", "9")
+    monkeypatch.setenv("GRISTMILL_TIMEOUT_SECONDS", "0.4" if name in SLOW else "60")
     server.faults = list(FAULTS[name])
     with open_remote(url, *known) as file:
         assert file.read(len(DATA)) == DATA
         assert isinstance(file, RemoteFile)
-        assert file.traffic.retries == sum(fault not in (None, longer) for fault in FAULTS[name])
+        told = sum(fault not in (None, longer) for fault in FAULTS[name])
+        assert file.traffic.retries >= told if name in SLOW else file.traffic.retries == told
     assert not server.faults
 
 
@@ -353,13 +358,18 @@ def test_s3_is_read_like_a_file(bucket: Server) -> None:
 @pytest.mark.parametrize(
     "name", ["503", "429, 500, 502, 504", "403 of a file that could be read", "cut off", "reset", "stalls"]
 )
-def test_what_goes_wrong_on_the_way_from_s3_does_not_reach_the_reader(bucket: Server, name: str) -> None:
+def test_what_goes_wrong_on_the_way_from_s3_does_not_reach_the_reader(
+    bucket: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     known = stat_remote("s3://crawl/file.bin")
+    monkeypatch.setenv("GRISTMILL_RETRIES", "9")
+    monkeypatch.setenv("GRISTMILL_TIMEOUT_SECONDS", "0.4" if name in SLOW else "60")
     bucket.faults = list(FAULTS[name])
     with open_remote("s3://crawl/file.bin", *known) as file:
         assert file.read(len(DATA)) == DATA
         assert isinstance(file, RemoteFile)
-        assert file.traffic.retries == sum(fault is not None for fault in FAULTS[name])
+        told = len(FAULTS[name])
+        assert file.traffic.retries >= told if name in SLOW else file.traffic.retries == told
 
 
 def test_an_object_that_changes_while_it_is_read_is_told(bucket: Server, moto: str) -> None:
@@ -416,7 +426,6 @@ for _ in range(int(sys.argv[2])):
 
 def test_two_processes_share_the_rate(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRISTMILL_MAX_REQUESTS_PER_SECOND", "20")
-    monkeypatch.setenv("GRISTMILL_TIMEOUT_SECONDS", "10")
     command = [sys.executable, "-c", READER, f"{server.url}/file.bin", "20"]
     readers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
     for reader in readers:
