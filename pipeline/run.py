@@ -16,8 +16,8 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
 from typing import Any, Protocol, TypeVar
 
 from pipeline import __version__
@@ -120,11 +120,17 @@ class Run:
     # ---- phases ------------------------------------------------------------------------------------------------
 
     def _refine(self, work: Folder) -> tuple[list[str], list[dict[str, Any]]]:
-        keys = [refine_key(split, self.recipe) for split in self.splits]
-        tasks = [RefineTask(split, self.recipe, work.url, key) for split, key in zip(self.splits, keys, strict=True)]
-        refined = self._phase("refine", refine_split, tasks, [f"refine/{key}" for key in keys], _after_crash)
-        _check_tiling(self.splits, refined)
-        return keys, refined
+        while True:
+            keys = [refine_key(split, self.recipe) for split in self.splits]
+            tasks = [
+                RefineTask(split, self.recipe, work.url, key) for split, key in zip(self.splits, keys, strict=True)
+            ]
+            refined = self._phase("refine", refine_split, tasks, [f"refine/{key}" for key in keys], _after_crash)
+            fooled = _misled(self.splits, refined)
+            if not fooled:
+                _check_tiling(self.splits, refined)
+                return keys, refined
+            self.splits = [fooled.get(number, split) for number, split in enumerate(self.splits)]
 
     def _dedup(self, work: Folder, keys: Sequence[str]) -> tuple[str, dict[str, Any]]:
         settings = self.recipe.dedup
@@ -356,6 +362,21 @@ def _conserve(phase: str, where: str, came: int, left: int) -> None:
             where,
             "This is a fault of Gristmill; please report it with the run/ folder.",
         )
+
+
+def _misled(splits: Sequence[Split], refined: Sequence[dict[str, Any]]) -> dict[int, Split]:
+    """Splits to read again, by number: those that took a record inside another (an archive in an archive) for the first.
+
+    The split before ends where its last record ends, so from there the next one cannot be misled.
+    """
+    again = {}
+    for number, ((before, one), (split, other)) in enumerate(
+        pairwise(zip(splits, (about["reading"] for about in refined), strict=True)), 1
+    ):
+        empty = other["begin"] == other["stop"] or one["begin"] == one["stop"]
+        if before.file == split.file and not empty and other["begin"] < one["stop"] <= split.end:
+            again[number] = replace(split, start=one["stop"])
+    return again
 
 
 def _check_tiling(splits: Sequence[Split], refined: Sequence[dict[str, Any]]) -> None:

@@ -17,9 +17,14 @@ import pytest
 
 from pipeline.errors import GristmillError
 from pipeline.ledger import Dataset, explain, verify, what_if
+from pipeline.pool import Serial
+from pipeline.recipe import load_recipe
+from pipeline.run import Run
+from pipeline.sources import plan_inputs
 from pipeline.store import Folder
 from pipeline.tokens import Encoder
 from tests.conftest import SAMPLE, SETTINGS, run_sample, tree
+from tests.crawls import article, articles, write_warc
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -230,3 +235,16 @@ def test_the_manifest_names_neither_time_nor_machine(published: Path) -> None:
         if len(secret) > 2:
             assert secret not in told
     assert json.loads((published / "run/metrics.json").read_text())["machine"]["cores"]
+
+
+def test_an_archive_within_an_archive_misleads_no_split(tmp_path: Path) -> None:
+    """A record holds, stored as it is, an archive of its own, and splits begin inside it."""
+    inner = articles(tmp_path / "inner.warc.gz", range(300)).read_bytes()
+    noise = random.Random(1).randbytes(6_000_000)
+    pages = [(f"https://a.example/{n}", article(n).encode(), {}) for n in range(1000, 1006)]
+    stored = ("https://z.example/inner.warc.gz", noise[:3_500_000] + inner + noise[3_500_000:], {"Content-Type": "x/y"})
+    write_warc(tmp_path / "crawl/outer.warc.gz", [*pages[:3], stored, *pages[3:]])
+    recipe = load_recipe("default").with_settings(["split_mb=1", "tokenizer.vocab_size=400"])
+    outcome = Run(recipe, plan_inputs([str(tmp_path / "crawl")], 1 << 20), Folder(tmp_path / "ds"), Serial())()
+    assert outcome.manifest.about["records"] == {"in": 7, "kept": 6, "dropped": 1}
+    assert verify(open_dataset(tmp_path / "ds")) == []
