@@ -1,0 +1,31 @@
+"""What no training is needed for: the bits per byte of a byte bigram, the first mark that a model must pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from model.dataset import TokenDataset
+from model.vocabulary import Vocabulary
+
+
+def bigram_bits_per_byte(train: TokenDataset, validation: TokenDataset, vocabulary: Vocabulary) -> float:
+    """Bits per byte of `validation` under byte pairs counted in `train`, each pair counted once more than seen.
+
+    Documents begin and end with a 257th symbol, whose bits count as a model's end-of-text does.
+    """
+    counts = _pairs(train, vocabulary) + 1.0
+    bits = -np.log2(counts / counts.sum(axis=1, keepdims=True))
+    seen = _pairs(validation, vocabulary)
+    return float((seen * bits).sum() / seen[:, :256].sum())
+
+
+def _pairs(dataset: TokenDataset, vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
+    """(257, 257) counts of each symbol followed by each."""
+    counts = np.zeros(257 * 257, np.int64)
+    for group in dataset.groups:
+        for document in dataset.read(group).documents():
+            text = np.frombuffer(vocabulary.decode([int(token) for token in document]).encode(), np.uint8)
+            framed = np.concatenate([[256], text, [256]]).astype(np.int64)
+            counts += np.bincount(framed[:-1] * 257 + framed[1:], minlength=len(counts))
+    return counts.reshape(257, 257)
