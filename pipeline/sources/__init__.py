@@ -11,8 +11,13 @@
   `pages.py` `warc.py`   pieces as Pages, and the account of the split
 - `wacz.py` `jsonl.py` `parquet.py` `html.py`   the other things a page can come in
 - `inspect.py`     what `gristmill inspect` tells of a file
-- `remote.py`      HTTPS and S3 byte ranges: retries, one rate for all workers, ETag checked
-- `commoncrawl.py` crawl listings
+- over HTTPS and S3:
+  `remote.py`      a remote file as a seekable one, blocks read ahead; what lies at many URLs
+  `ranges.py`      byte ranges held against size and ETag; retries that go on from the byte reached
+  `transport.py`   one request, by urllib3 or s3fs
+  `rate.py`        the rate that all processes of a machine share
+  `seen.py`        sizes and versions of Common Crawl's files, remembered
+  `commoncrawl.py` crawls, and the files of one
 
 May be imported from here: `InputFile`, `Limits`, `Reading`, `Split`, `open_split`, `plan_inputs`.
 """
