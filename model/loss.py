@@ -86,8 +86,8 @@ def _step(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     wanted = torch.where(counted, targets, 0)[:, None]
     log_sum = wide.logsumexp(dim=-1, keepdim=True)
     nats = ((log_sum - wide.gather(1, wanted))[:, 0] * counted).sum()
-    vocabulary = torch.arange(wide.shape[1], device=wide.device)
-    grad = ((wide - log_sum).exp() - (vocabulary == wanted).float()) * counted[:, None]
+    # softmax less one at the target, in one buffer
+    grad = (wide - log_sum).exp_().scatter_add_(1, wanted, torch.full_like(log_sum, -1.0)).mul_(counted[:, None])
     return nats, grad.to(logits.dtype)
 
 

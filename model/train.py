@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -201,8 +201,7 @@ class Trainer:
         cache = KVCache(config, 1, config.max_seq_len, device, dtype)
         generator = torch.Generator().manual_seed(0)
         fed, made = ids, list[int]()
-        # Compiled layers would be compiled anew for each length of the cache.
-        with torch.compiler.set_stance("force_eager"):
+        with self._eager():
             for _ in range(max(room, 0)):
                 logits = self.objective.logits(torch.tensor([fed], device=device), cache)[0, -1, :known]
                 chances = torch.softmax(logits.float().cpu() / 0.8, dim=-1)
@@ -331,6 +330,12 @@ class Trainer:
         one = slice(row, row + 1)
         doc_ids = batch.doc_ids[one] if self.settings.document_mask else None
         return bool(torch.isfinite(self.spread(batch.inputs[one], batch.targets[one], doc_ids).nats))
+
+    def _eager(self) -> AbstractContextManager[Any]:
+        """Compiled layers would be compiled anew for each length of the cache."""
+        if self.settings.compiled is False or self.group.device.type != "cuda" and not self.settings.compiled:
+            return nullcontext()  # and the compiler is not even imported
+        return torch.compiler.set_stance("force_eager")
 
     def _greeting(self) -> str:
         config, group = self.model.config, self.group

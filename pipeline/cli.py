@@ -49,10 +49,15 @@ InDataset = Annotated[str, typer.Option("--dataset", "-d", help="The --out folde
 def main() -> None:
     """Entry point: errors of the user are told without a traceback and end with a non-zero exit code.
 
-    The flows bring commands of their own (`up`, `deploy`) as entry points, since the engine knows no scheduler.
+    The flows (`up`, `deploy`) and the trainer (`train …`) bring commands of their own as entry points, since the
+    engine knows neither.
     """
     for brought in entry_points(group="gristmill.commands"):
-        app.command(brought.name)(brought.load())
+        command = brought.load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=brought.name)
+        else:
+            app.command(brought.name)(command)
     with told():
         app()
 
