@@ -27,7 +27,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.dedup.signatures import signature_row, signature_schema, signature_table
+from pipeline.dedup import SignatureWriter
 from pipeline.errors import GristmillError, Quarantine
 from pipeline.pool import NO_RECORD, Crash, on_record
 from pipeline.recipe import Recipe, digest
@@ -36,7 +36,6 @@ from pipeline.sources import Reading, Split, open_split
 from pipeline.steps import Step
 from pipeline.store import Folder, Manifest
 
-SIGNING = {"exact", "minhash", "shingles", "datatrove_hash", "ngram", "bands", "rows", "seed"}  # of the dedup settings
 BATCH = 1000  # records between two writes: bounds memory whatever the size of the split
 SAMPLES_PER_RULE = 5
 SAMPLES_KEPT = 12
@@ -77,7 +76,7 @@ class RefineTask:
 def refine_key(split: Split, recipe: Recipe) -> str:
     """Names the work on a split: its bytes, its published name, and what of the recipe can change the outcome."""
     file = split.file
-    signing = recipe.dedup.model_dump(include=SIGNING)
+    signing = recipe.dedup.signature_settings()
     return digest(file.name, file.content, file.size, split.start, split.end, recipe.key("steps", "limits"), signing)
 
 
@@ -91,7 +90,7 @@ def refine_split(task: RefineTask) -> dict[str, Any]:
         step.load()  # once a worker: its cost is no page's
     reading, tally = Reading(), Tally()
     samples = Samples()
-    schema, dedup = ledger_schema(task.recipe.measured), task.recipe.dedup
+    schema = ledger_schema(task.recipe.measured)
     manifest = Manifest()
     with (
         folder.create("documents.parquet") as documents,
@@ -100,21 +99,14 @@ def refine_split(task: RefineTask) -> dict[str, Any]:
     ):
         kept_writer = pq.ParquetWriter(documents.file, REFINED_SCHEMA, compression="zstd")
         ledger_writer = pq.ParquetWriter(ledger.file, schema, compression="zstd")
-        signature_writer = pq.ParquetWriter(
-            signatures.file,
-            signature_schema(dedup.bands),
-            compression="NONE",
-            use_dictionary=False,
-            write_statistics=False,
-        )
+        signature_writer = SignatureWriter(signatures.file, task.recipe.dedup)
         with kept_writer, ledger_writer, signature_writer:
             for pages in _batches(_refined(task, reading, tally, samples)):
                 kept = [page for page in pages if page.fate and page.fate.state == "kept"]
                 ledger_writer.write_table(pa.Table.from_pylist([ledger_row(page) for page in pages], schema))
                 if kept:
                     kept_writer.write_table(pa.Table.from_pylist([document_row(page) for page in kept], REFINED_SCHEMA))
-                    rows = [signature_row(page.text, dedup) for page in kept]
-                    signature_writer.write_table(signature_table([page.record_id for page in kept], rows, dedup))
+                    signature_writer.add([page.record_id for page in kept], [page.text for page in kept])
         _check_account(task.split, reading, tally)
         manifest.add(documents.commit(tally.states["kept"]))
         manifest.add(ledger.commit(tally.records))
