@@ -20,7 +20,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 # The main job on the bundled sample crawl, end to end, checked against the key of what must become of each page.
 demo: setup
-	$(BIN)/gristmill run --preset default --input pipeline/sample/crawl --out $(OUT)
+	$(BIN)/gristmill run --preset default --input pipeline/sample/crawl --out $(OUT) \
+	  --set tokenizer.vocab_size=8192 --set publish.validation_share=0.1
 	$(BIN)/gristmill verify $(OUT)
 	$(BIN)/python -m pipeline.sample $(OUT)
 
