@@ -20,10 +20,10 @@ from prefect.concurrency.sync import concurrency
 from prefect.events import emit_event
 from prefect.flow_runs import suspend_flow_run
 from prefect.runtime import deployment, flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 from prefect.utilities.annotations import quote
 
-from flows.faults import RETRY_SECONDS, retry_if_it_passes
+from flows.faults import RETRY_SECONDS, failed, retry_if_it_passes
 from flows.forms import Approval, Machines, Output, Published, RecipeForm, Source
 from flows.logs import WithLogs
 from flows.metrics import count_phase
@@ -48,6 +48,7 @@ def run_name() -> str:
     preset = recipe["preset"] if isinstance(recipe, dict) else recipe.preset
     source = source if isinstance(source, Source) else Source.model_validate(source)
     output = output if isinstance(output, Output) else Output.model_validate(output)
+    preset = preset.rpartition("/")[2].removesuffix(".yaml")
     return f"{preset} · {source.name} · {output.folder.rstrip('/').rpartition('/')[2]}"
 
 
@@ -65,8 +66,7 @@ def curate(
     try:
         return _curate(source, output, recipe.recipe(), machines)
     except GristmillError as error:  # the user's to mend: told in the state's message, without a stack of frames
-        get_run_logger().error("%s", error)
-        return Failed(message=str(error))
+        return failed(error)
 
 
 def _curate(source: Source, output: Output, recipe: Recipe, machines: Machines) -> Published | State[Any]:
@@ -105,6 +105,7 @@ def _curate(source: Source, output: Output, recipe: Recipe, machines: Machines) 
 
 @task(
     name="plan",
+    task_run_name="plan",
     retries=len(RETRY_SECONDS),
     retry_delay_seconds=RETRY_SECONDS,
     retry_condition_fn=retry_if_it_passes,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Iterator
 from typing import Any
 
-from prefect import Task
+from prefect import Task, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.states import Failed
 
 from pipeline.errors import GristmillError
 
@@ -41,6 +43,18 @@ def retry_if_it_passes(task: Task[..., Any], run: Any, state: State[Any]) -> boo
     except Exception as error:
         return passes(error)
     return False
+
+
+def failed(error: GristmillError) -> State[Any]:
+    """The state of a flow run that the user's mistake ended: told in its message and in the log, without frames."""
+    get_run_logger().error("%s", error)
+    # The engine would log once more that the run failed, with the stack of its own frames, which helps nobody.
+    logging.getLogger("prefect.flow_runs").addFilter(_without_engine_frames)
+    return Failed(message=str(error))
+
+
+def _without_engine_frames(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Engine execution exited with unexpected exception")
 
 
 def _passes(error: BaseException) -> bool:

@@ -23,10 +23,10 @@ from prefect.client.schemas.objects import State
 from prefect.concurrency.sync import concurrency
 from prefect.deployments import run_deployment
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 from prefect.utilities.annotations import quote
 
-from flows.faults import RETRY_SECONDS, retry_if_it_passes
+from flows.faults import RETRY_SECONDS, failed, retry_if_it_passes
 from flows.forms import Machines
 from flows.logs import WithLogs
 from flows.metrics import count_split
@@ -106,8 +106,7 @@ def refine(work: str, plan: str, shard: int, of: int, machines: Machines) -> int
             refine_here(recipe, mine, Folder(work), machines, executor, bar)
         return len(mine)
     except GristmillError as error:
-        get_run_logger().error("%s", error)
-        return Failed(message=str(error))
+        return failed(error)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from prefect.states import Completed, Failed
 from pydantic import BaseModel, Field
 
 from flows.curate import APPROVAL_SECONDS, curate
-from flows.faults import RETRY_SECONDS, retry_if_it_passes
+from flows.faults import RETRY_SECONDS, failed, retry_if_it_passes
 from flows.forms import Approval, Machines, Output, RecipeForm, Source
 from flows.showing import artifact_key
 from pipeline.commands.stats import funnel_of
@@ -93,8 +93,7 @@ def watch(
         )
         return Watched(crawl=crawl, dataset=f"{folder}/{crawl}", flow_run=str(run.id), drift=round(most, 4))
     except GristmillError as error:
-        logger.error("%s", error)
-        return Failed(message=str(error))
+        return failed(error)
 
 
 @task(retries=len(RETRY_SECONDS), retry_delay_seconds=RETRY_SECONDS, retry_condition_fn=retry_if_it_passes)
