@@ -119,7 +119,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
                 return
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield number, _parsed(line, path, number)
+                    yield number, _parsed(line.strip(), path, number)
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise GristmillError(
             f"cannot be read ({error})", str(path), "Check the path, or copy the file again."
