@@ -124,7 +124,10 @@ def _write_fetch(file: _File, fetch: Fetch) -> None:
     for kind, raw in rows:
         stored, expect = member(raw), fetch.expect if kind == "response" else _not_a_page(kind)
         if kind == "response" and fetch.damage == "flip":
-            stored, expect = _flip(stored), _lost("Three bytes of its gzip member are flipped; its neighbours must live.")
+            stored, expect = (
+                _flip(stored),
+                _lost("Three bytes of its gzip member are flipped; its neighbours must live."),
+            )
         if kind == "response" and fetch.damage == "cut":
             half = stored[: len(stored) // 2]
             file.add(kind, half, _lost("The file ends in the middle of this record."), fetch.url)

@@ -10,8 +10,11 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from pipeline.errors import GristmillError
+
 Entry = Mapping[str, Any]
 KEY = Path(__file__).parent / "key.jsonl"
+PRESETS = ("default", "multilingual")  # those for which the key says what becomes of every record
 
 
 def load_key(preset: str = "default", path: Path = KEY) -> list[Entry]:
@@ -21,7 +24,14 @@ def load_key(preset: str = "default", path: Path = KEY) -> list[Entry]:
     (step → rules that may end it; no rules accept any, no steps accept any), and for kept pages `language`, `with`
     and `without` (snippets of the text), `gone` ("type value" of planted personal data) and `cluster` (exactly one
     of its members is kept, and it is the survivor of the others). `why` gives the reason in words.
+    Raises GristmillError for a recipe that the key says nothing about.
     """
+    if preset not in PRESETS:
+        raise GristmillError(
+            f"the key of the sample crawl does not say what {preset} makes of it",
+            str(path),
+            f"Run one of these presets on it: {', '.join(PRESETS)}.",
+        )
     entries = [orjson.loads(line) for line in path.read_bytes().splitlines()]
     return [{**entry, **entry.pop("under", {}).get(preset, {})} for entry in entries]
 

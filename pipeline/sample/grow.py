@@ -25,7 +25,7 @@ from pipeline.sample.themes import render
 from pipeline.sample.writer import capture, member, warcinfo
 
 # Shares of all pages. Duplicates copy an article with a smaller number; `near` exchanges one
-# sentence in twenty (at least one), which leaves a Jaccard similarity of word 5-grams above 0.8.
+# short sentence in twenty (at least one), which leaves a Jaccard similarity of word 5-grams above 0.8.
 MIXTURE = {
     "article": 0.55,
     "foreign": 0.14,
@@ -109,7 +109,8 @@ def page(seed: int, number: int) -> tuple[str, str, str, bytes]:
             return url, "200 OK", html, _lay_out(original, title, paragraphs)
         for _ in range(max(1, sum(map(len, paragraphs)) // 20)):
             sentences = paragraphs[_below(rng, len(paragraphs))]
-            sentences[_below(rng, len(sentences))] = _sentence(rng, "en")
+            sentences.remove(min(sentences, key=len))
+            sentences.append(_sentence(rng, "en")[:80])
         return url, "200 OK", html, _lay_out(number, title, paragraphs)
     if kind == "article":
         return url, "200 OK", html, _lay_out(number, *_article(seed, number))

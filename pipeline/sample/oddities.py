@@ -83,9 +83,17 @@ def _typed(url: str, body: bytes, mime: str, why: str) -> Oddity:
 def _errors() -> Iterator[Oddity]:
     lost = "<html><head><title>{0}</title></head><body><h1>{0}</h1><p>{1}</p></body></html>"
     for url, status, text in (
-        ("https://www.tidewater-post.example/local/old-story-4471", "404 Not Found", "This story is not here any more."),
+        (
+            "https://www.tidewater-post.example/local/old-story-4471",
+            "404 Not Found",
+            "This story is not here any more.",
+        ),
         ("https://harbour-board.example/thread/99181", "410 Gone", "The thread was removed by its author."),
-        ("https://www.fernhill-council.example/planning/search", "500 Internal Server Error", "Please try again later."),
+        (
+            "https://www.fernhill-council.example/planning/search",
+            "500 Internal Server Error",
+            "Please try again later.",
+        ),
         ("https://www.harrow-bindery.example/account", "403 Forbidden", "You may not see this page."),
     ):
         body = lost.format(status, text).encode()
@@ -117,7 +125,7 @@ def _hostile() -> Iterator[Oddity]:
         "http://nesting-doll.example/deep.html",
         nested,
         "quarantined",
-        "extract",
+        "extract/tree_too_deep",
         f"{depth:,} nested elements: overflows the stack of a recursive parser. It must cost itself alone.",
     )
     yield Oddity(

@@ -4,8 +4,6 @@ Each theme turns a Source into the HTML of one kind of site. Nothing here is ran
 page (related links, which teaser stands where) follows from the URL.
 """
 
-# ruff: noqa: E501  # markup stands in the lines in which it is served
-
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -169,7 +167,11 @@ def _nineties(page: Source, others: Sequence[Source]) -> str:
     body = markdown(page.body).replace("</p>", "").replace("</li>", "").replace("<p>", "<P>")
     links = "<BR>".join(f'<A HREF="{escape(p.url)}">{escape(p.title)}</A>' for p in others)
     meta = page.charset.partition("/")
-    equiv = f'<META HTTP-EQUIV="Content-Type" CONTENT="text/html; charset={meta[0]}">' if meta[2] in ("meta", "both") else ""
+    equiv = (
+        f'<META HTTP-EQUIV="Content-Type" CONTENT="text/html; charset={meta[0]}">'
+        if meta[2] in ("meta", "both")
+        else ""
+    )
     return f"""<HTML><HEAD>{equiv}<TITLE>{escape(page.title)}</TITLE></HEAD>
 <BODY BGCOLOR="#FFFFF0" TEXT=#000000 LINK="#0000CC">
 <CENTER><FONT SIZE=2><B>{_site(page)}</B><BR><A HREF="/index.html">Front page</A> | <A HREF="/guestbook.html">Guestbook</A></FONT></CENTER>

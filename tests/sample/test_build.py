@@ -76,7 +76,9 @@ def test_the_web_is_in_it() -> None:
     assert len(responses) >= 140
     assert len(hosts) >= 40
     assert all(host.endswith(".example") for host in hosts), "every host lies under a reserved top-level domain"
-    assert {entry["language"] for entry in responses if "language" in entry} >= set("en de fr es ru zh ja ar pt".split())
+    assert {entry["language"] for entry in responses if "language" in entry} >= set(
+        "en de fr es ru zh ja ar pt".split()
+    )
     kinds = Counter(word.split()[0] for entry in responses for word in entry.get("gone", ()))
     assert set(kinds) >= {"email", "phone", "card", "iban", "ssn", "ip"}
     assert len({entry["cluster"] for entry in responses if "cluster" in entry}) >= 6
@@ -118,7 +120,9 @@ def _decoded(content: bytes) -> bytes:
         return b"\r\n".join(lines) + http
     if b"chunked" in http:
         body = _unchunked(body)
-    body = brotli.decompress(body.rstrip(b"\r\n")) if b"Encoding: br" in http else zlib.decompressobj(31).decompress(body)
+    body = (
+        brotli.decompress(body.rstrip(b"\r\n")) if b"Encoding: br" in http else zlib.decompressobj(31).decompress(body)
+    )
     return b"\r\n".join(lines) + http + body
 
 
