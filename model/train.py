@@ -333,7 +333,7 @@ class Trainer:
 
     def _eager(self) -> AbstractContextManager[Any]:
         """Compiled layers would be compiled anew for each length of the cache."""
-        if self.settings.compiled is False or self.group.device.type != "cuda" and not self.settings.compiled:
+        if self.settings.compiled is False or (self.group.device.type != "cuda" and not self.settings.compiled):
             return nullcontext()  # and the compiler is not even imported
         return torch.compiler.set_stance("force_eager")
 
