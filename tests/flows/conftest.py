@@ -99,7 +99,11 @@ class Server:
         return answer.json()
 
     def post(self, path: str, body: Any) -> Any:
-        answer = self.api.post(path, json=body)
+        for _ in range(20):
+            answer = self.api.post(path, json=body)
+            if answer.status_code != 503:  # SQLite is locked: Prefect's own clients ask again, too
+                break
+            time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -165,7 +169,9 @@ def _deployments(home: Path, recipe: Path) -> Path:
         "recipe": {"preset": str(recipe)},
     }
     schedule = {"interval": 30, "slug": "often"}
-    data["deployments"].append({**sample, "name": "scheduled", "parameters": parameters, "schedules": [schedule], "tags": ["gristmill"]})
+    data["deployments"].append(
+        {**sample, "name": "scheduled", "parameters": parameters, "schedules": [schedule], "tags": ["gristmill"]}
+    )
     (home / "prefect.yaml").write_text(yaml.safe_dump(data))
     return home / "prefect.yaml"
 

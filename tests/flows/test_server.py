@@ -78,7 +78,10 @@ def refused(server: Server) -> dict[str, Any]:
 
 def scheduled(server: Server) -> dict[str, Any]:
     """A run that nobody started."""
-    wanted = {"deployments": {"name": {"any_": ["scheduled"]}}, "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    wanted = {
+        "deployments": {"name": {"any_": ["scheduled"]}},
+        "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
+    }
     run = wait_for(lambda: server.post("flow_runs/filter", wanted), "a scheduled run")[0]
     server.post(f"deployments/{run['deployment_id']}/pause_deployment", {})
     return dict(run)
@@ -104,7 +107,10 @@ def test_a_run_whose_process_is_killed_is_run_again_and_publishes_the_same_bytes
     assert not story["published"]
     assert len(story["tries"]) == 1
     assert tree(server.home / "killed") == light[1]
-    dead = {"flow_runs": {"id": {"any_": [story["run"]]}}, "task_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}}}
+    dead = {
+        "flow_runs": {"id": {"any_": [story["run"]]}},
+        "task_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}},
+    }
     assert server.post("task_runs/filter", dead) == []
 
 
