@@ -12,6 +12,9 @@ from model.config import ModelConfig
 from model.weights import Model, build_model
 from pipeline.tokens import TokenizerSettings, tokenizer_files, train
 
+# Models this small compute faster than threads meet, and a busy machine makes them wait for each other.
+torch.set_num_threads(1)
+
 WORDS = "the cat sat on a mat and the dog ran to the big red house where an old man sang of rain and sun".split()
 TEXTS = [
     " ".join(WORDS[(7 * row + 3 * column) % len(WORDS)] for column in range(40)) + f".\nuser assistant {row}\n\n"
