@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,12 +29,16 @@ class Forest:
 
     def score(self, x: Floats) -> npt.NDArray[np.float64]:
         """[n]: the chance that a row of `x` [n, features] is main text; leaves are added in the order of the trees."""
-        kernel = pages_kernel()
+        kernel = forest_kernel()
         if kernel is None:
             return self.score_python(x)
         x = np.ascontiguousarray(x, np.float32)
-        nodes = (self.feature, self.threshold, self.left, self.right, self.leaves, self.roots)
-        return _logistic(np.frombuffer(kernel.score(x, x.shape[1], *nodes)))
+        return np.frombuffer(kernel.score(x, x.shape[1], self.parts))
+
+    @property
+    def parts(self) -> tuple[npt.NDArray[Any], ...]:
+        """The arrays as the kernel takes them."""
+        return self.feature, self.threshold, self.left, self.right, self.leaves, self.roots
 
     def score_python(self, x: Floats) -> npt.NDArray[np.float64]:
         """`score` without the kernel in C: its oracle, and what runs where there is none."""
@@ -45,7 +51,7 @@ class Forest:
                 low = x[rows[going], self.feature[node]] <= self.threshold[node]
                 at[going] = np.where(low, self.left[node], self.right[node])
             total += self.leaves[~at]
-        return _logistic(total)
+        return logistic(total)
 
     def arrays(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
         """For `numpy.savez`; `from_arrays` reads them back."""
@@ -89,9 +95,31 @@ class Forest:
         )
 
 
-def _logistic(total: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    out: npt.NDArray[np.float64] = 1 / (1 + np.exp(-total))
+# exp() may differ in its last bit between machines, and so a later comparison: a table, rounded, does not
+LOGISTIC_REACH, LOGISTIC_STEPS = 12, 32  # from -12 to 12, so many steps in one
+LOGISTIC = np.array(
+    [
+        round(1 / (1 + math.exp(-step / LOGISTIC_STEPS)), 9)
+        for step in range(-LOGISTIC_REACH * LOGISTIC_STEPS, LOGISTIC_REACH * LOGISTIC_STEPS + 2)
+    ]
+)
+
+
+def logistic(total: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """1 / (1 + e^-x) by straight lines between 1/32ths."""
+    place = (np.clip(total, -LOGISTIC_REACH, LOGISTIC_REACH) + LOGISTIC_REACH) * LOGISTIC_STEPS
+    step = place.astype(np.int64)
+    out: npt.NDArray[np.float64] = LOGISTIC[step] + (LOGISTIC[step + 1] - LOGISTIC[step]) * (place - step)
     return out
+
+
+@cache
+def forest_kernel() -> Any:
+    """The compiled loops, given the table of this file; None where they are not built."""
+    kernel = pages_kernel()
+    if kernel is not None:
+        kernel.set_logistic(LOGISTIC, LOGISTIC_REACH, LOGISTIC_STEPS)
+    return kernel
 
 
 def _rounded_down(threshold: npt.NDArray[np.float64]) -> Floats:

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from pipeline.extractors.blocks import COLUMN, Blocks, read_blocks
 from pipeline.extractors.engine import Extracted, Mode, Output
-from pipeline.extractors.features import context, features
-from pipeline.extractors.forest import Forest
+from pipeline.extractors.features import context, features_python, numbers_kernel, page_arrays
+from pipeline.extractors.forest import Forest, forest_kernel
 from pipeline.extractors.head import Head, read_head
 from pipeline.extractors.names import NameScores
 from pipeline.extractors.render import as_markdown, as_text
@@ -79,14 +79,22 @@ class Model:
         """The chance of each block to be main text; a page without blocks has none."""
         if not blocks.texts:
             return np.zeros(0)
-        x = features(blocks, head, self.names)
-        return self.second.score(np.concatenate([x, context(blocks, self.first.score(x))], axis=1))
+        if numbers_kernel() is None or (kernel := forest_kernel()) is None:
+            return self.chances_python(blocks, head)
+        page = page_arrays(blocks, head, self.names)
+        return np.frombuffer(kernel.chances(page, self.first.parts, self.second.parts))
+
+    def chances_python(self, blocks: Blocks, head: Head) -> Chances:
+        """`chances` without the kernel in C: its oracle, and what runs where there is none."""
+        x = features_python(blocks, head, self.names)
+        first = self.first.score_python(x)
+        return self.second.score_python(np.concatenate([x, context(blocks, first)], axis=1))
 
     def save(self, path: Path) -> None:
         names = sorted(self.names.scores)
         arrays: dict[str, Any] = {
             "names": np.array("\n".join(names).encode()),
-            "scores": np.array([self.names.scores[name] for name in names], np.float32),
+            "scores": np.array([self.names.scores[name] for name in names], np.int16),
             **self.first.arrays("first_"),
             **self.second.arrays("second_"),
         }

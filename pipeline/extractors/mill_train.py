@@ -47,11 +47,11 @@ PARAMETERS: dict[str, Any] = {
     "seed": 7,
     "deterministic": True,
     "force_row_wise": True,
-    "num_threads": 2,
+    "num_threads": 1,
     "verbosity": -1,
 }
 # a token's score is shrunk as if it had been seen, neutral, on so many more domains; under MIN_DOMAINS it has none
-SHRINK, MIN_DOMAINS, MIN_SCORE = 4.0, 5, 0.04
+SHRINK, MIN_DOMAINS, MIN_SCORE = 4.0, 5, 40
 
 _tokens = functools.cache(name_tokens)
 _hints = functools.cache(name_hints)
@@ -136,7 +136,7 @@ class NameTable:
         }
         self._total = {token: sum(by_domain.values()) for token, by_domain in self._of.items()}
 
-    def scores(self) -> dict[str, float]:
+    def scores(self) -> dict[str, int]:
         found = {token: self._score(token, "") for token in sorted(self._of)}
         return {token: score for token, score in found.items() if score}
 
@@ -146,17 +146,17 @@ class NameTable:
         @functools.cache
         def judge(name: str) -> Verdict:
             known = [self._score(token, domain) for token in _tokens(name) if token in self._of]
-            return min([*known, 0.0]), max([*known, 0.0]), _hints(name)
+            return min([*known, 0]), max([*known, 0]), _hints(name)
 
         return judge
 
-    def _score(self, token: str, without: str) -> float:
+    def _score(self, token: str, without: str) -> int:
         by_domain = self._of[token]
         total, domains = self._total[token], len(by_domain)
         if without in by_domain:
             total, domains = total - by_domain[without], domains - 1
-        score = total / (domains + SHRINK)
-        return round(score, 3) if domains >= MIN_DOMAINS and abs(score) > MIN_SCORE else 0.0
+        score = round(1000 * total / (domains + SHRINK))
+        return score if domains >= MIN_DOMAINS and abs(score) > MIN_SCORE else 0
 
 
 def _shares(blocks: Blocks, labels: npt.NDArray[np.float32]) -> dict[str, float]:

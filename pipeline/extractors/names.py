@@ -8,6 +8,9 @@ from functools import cache
 from typing import Any
 
 import ahocorasick
+import numpy as np
+
+from pipeline.extractors.blocks import Ints, pages_kernel
 
 # What names say in the words that web designers share, matched anywhere in a name.
 HINTS = {
@@ -38,8 +41,8 @@ HINTS = {
 }
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
-# the lowest and the highest score of the tokens of a name, and its HINTS as bits
-Verdict = tuple[float, float, int]
+# the lowest and the highest score of the tokens of a name, in thousandths, and its HINTS as bits
+Verdict = tuple[int, int, int]
 
 
 def name_tokens(name: str) -> list[str]:
@@ -53,46 +56,75 @@ def name_tokens(name: str) -> list[str]:
 def name_hints(name: str) -> int:
     """Which HINTS a name gives, as bits in their order."""
     bits = 0
-    for _, bit in _hints().iter(name.lower()):
+    for _, bit in _hints().iter(name.lower() if name.isascii() else name.translate(_ASCII_LOWER)):
         bits |= bit
     return bits
+
+
+_ASCII_LOWER = {ord(upper): upper.lower() for upper in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+
+def hint_words() -> dict[str, int]:
+    """Every word of HINTS and the bits that it gives."""
+    words: dict[str, int] = {}
+    for place, alternatives in enumerate(HINTS.values()):
+        for word in alternatives.split("|"):
+            words[word] = words.get(word, 0) | 1 << place
+    return words
 
 
 @cache
 def _hints() -> Any:
     automaton = ahocorasick.Automaton()
-    for place, words in enumerate(HINTS.values()):
-        for word in words.split("|"):
-            automaton.add_word(word, automaton.get(word, 0) | 1 << place)
+    for word, bits in hint_words().items():
+        automaton.add_word(word, bits)
     automaton.make_automaton()
     return automaton
 
 
 class NameScores:
-    """How much more main text stands under a name than elsewhere on its pages, -1 to 1, for known tokens."""
+    """How much more main text stands under a name than elsewhere on its pages, -1000 to 1000, for known tokens."""
 
-    def __init__(self, scores: Mapping[str, float]) -> None:
+    def __init__(self, scores: Mapping[str, int]) -> None:
         self.scores = scores
         self._memo: dict[str, Verdict] = {}
+        kernel = names_kernel()
+        self._table = kernel and kernel.name_table(list(scores), np.array(list(scores.values()), np.int32))
 
     def __call__(self, name: str) -> Verdict:
+        """The verdict on one class or id."""
         found = self._memo.get(name)
         if found is None:
             known = [self.scores[token] for token in name_tokens(name) if token in self.scores]
-            found = (min([*known, 0.0]), max([*known, 0.0]), name_hints(name))
+            found = (min([*known, 0]), max([*known, 0]), name_hints(name))
             if len(self._memo) > 100_000:
                 self._memo.clear()
             self._memo[name] = found
         return found
 
+    def table(self, names: list[str]) -> Ints:
+        """[names, 4], as `verdict_table`."""
+        if self._table is None:
+            return verdict_table(names, self)
+        return np.frombuffer(names_kernel().verdicts(names, self._table), np.int32).reshape(-1, 4)
 
-def verdicts(names: list[str], judge: Callable[[str], Verdict]) -> list[Verdict]:
-    """A verdict on each of `Blocks.names`, over all that stand in it."""
-    out: list[Verdict] = []
+
+@cache
+def names_kernel() -> Any:
+    """The compiled loops, given the words of this file; None where they are not built."""
+    kernel = pages_kernel()
+    if kernel is not None:
+        kernel.set_hints(list(hint_words().items()))
+    return kernel
+
+
+def verdict_table(names: list[str], judge: Callable[[str], Verdict]) -> Ints:
+    """[names, 4] for `Blocks.names`: lowest and highest score and hints over all that stand in one, and hidden."""
+    out: list[tuple[int, int, int, int]] = []
     for own in names:
-        low, high, bits = 0.0, 0.0, 0
+        low, high, bits = 0, 0, 0
         for name in own.split():
             one = judge(name)
             low, high, bits = min(low, one[0]), max(high, one[1]), bits | one[2]
-        out.append((low, high, bits))
-    return out
+        out.append((low, high, bits, own.endswith("\th")))
+    return np.array(out, np.int32)

@@ -14,12 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import trafilatura
 import turbohtml
 
 from pipeline.extractors.blocks import pages_kernel, read_blocks, read_blocks_python
-from pipeline.extractors.features import context, features
 from pipeline.extractors.head import read_head
 from pipeline.extractors.mill import MODEL, Mill, choose, load_model
 from pipeline.extractors.mill_labels import MEASURING_SETS, pages_of
@@ -103,12 +101,9 @@ def stages(html: str, timed: Callable[[str, Callable[[], T]], T]) -> None:
     timed("mill: blocks, in Python", lambda: read_blocks_python(text))
     if not blocks.texts:
         return
-    x = timed("mill: features", lambda: features(blocks, head, model.names))
-    first = timed("mill: first look", lambda: model.first.score(x))
-    timed("mill: first look, in Python", lambda: model.first.score_python(x))
-    more = timed("mill: context", lambda: np.concatenate([x, context(blocks, first)], axis=1))
-    second = timed("mill: second look", lambda: model.second.score(more))
-    timed("mill: choose and write", lambda: as_text(blocks, choose(blocks, second)))
+    chances = timed("mill: numbers and both looks", lambda: model.chances(blocks, head))
+    timed("mill: numbers and both looks, in Python", lambda: model.chances_python(blocks, head))
+    timed("mill: choose and write", lambda: as_text(blocks, choose(blocks, chances)))
 
 
 def _page(html: str) -> Page:

@@ -423,19 +423,14 @@ hash_word(int kind, const void *data, Py_ssize_t at, Py_ssize_t end, Py_ssize_t 
 
 #define WORD_SLOTS 1024 /* a title or description of over 512 words is cut there */
 
-/* pages.overlaps(texts, told, limit) -> for each text under `limit` characters the share of its words that stand in
-   `told`, 0 for the others: doubles in bytes */
-static PyObject *
-overlaps(PyObject *self, PyObject *args)
+/* for each text under `limit` characters the share of its words that stand in `told`, 0 for the others */
+static void
+shares_told(PyObject *texts, PyObject *told, Py_ssize_t limit, double *share)
 {
-    PyObject *texts, *told;
-    Py_ssize_t limit, stop;
     uint64_t slots[WORD_SLOTS] = {0};
-    if (!PyArg_ParseTuple(args, "O!Un", &PyList_Type, &texts, &told, &limit))
-        return NULL;
     int kind = PyUnicode_KIND(told), n_words = 0;
     const void *data = PyUnicode_DATA(told);
-    Py_ssize_t end = PyUnicode_GET_LENGTH(told), n = PyList_GET_SIZE(texts);
+    Py_ssize_t end = PyUnicode_GET_LENGTH(told), n = PyList_GET_SIZE(texts), stop;
     for (Py_ssize_t at = 0; at < end && n_words < WORD_SLOTS / 2; at++) {
         if (!is_word(PyUnicode_READ(kind, data, at)))
             continue;
@@ -447,15 +442,11 @@ overlaps(PyObject *self, PyObject *args)
         n_words++;
         at = stop;
     }
-    PyObject *found = PyBytes_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(double));
-    if (found == NULL)
-        return NULL;
-    double *share = (double *)PyBytes_AS_STRING(found);
     for (Py_ssize_t i = 0; i < n; i++) {
         PyObject *text = PyList_GET_ITEM(texts, i);
         int32_t words = 0, known = 0;
         share[i] = 0;
-        if (!PyUnicode_Check(text) || (end = PyUnicode_GET_LENGTH(text)) >= limit || !n_words)
+        if ((end = PyUnicode_GET_LENGTH(text)) >= limit || !n_words)
             continue;
         kind = PyUnicode_KIND(text);
         data = PyUnicode_DATA(text);
@@ -473,52 +464,198 @@ overlaps(PyObject *self, PyObject *args)
         if (words)
             share[i] = (double)known / words;
     }
-    return found;
 }
+
+#include "page_names.h"
+#include "page_numbers.h"
 
 /* ---- the forest ------------------------------------------------------------------------------------------- */
 
-/* pages.score(x, width, feature, threshold, left, right, leaves, roots) -> sums of leaves, one double a row in bytes.
-   x is float32 [rows, width]; the arrays are those of forest.py, int32 and float32. */
+typedef struct {
+    Py_buffer part[6]; /* feature, threshold, left, right, leaves, roots: int32 and float32, as in forest.py */
+    int held;
+} Forest;
+
+static void
+release(Forest *forest)
+{
+    for (int i = 0; i < forest->held; i++)
+        PyBuffer_Release(&forest->part[i]);
+    forest->held = 0;
+}
+
+/* take the arrays of a tuple; they must be a forest over rows of `width`, every child behind its parent */
+static int
+take_forest(PyObject *arrays, Py_ssize_t width, Forest *forest)
+{
+    forest->held = 0;
+    if (!PyTuple_Check(arrays) || PyTuple_GET_SIZE(arrays) != 6) {
+        PyErr_SetString(PyExc_TypeError, "a forest is a tuple of six arrays");
+        return -1;
+    }
+    for (; forest->held < 6; forest->held++)
+        if (PyObject_GetBuffer(PyTuple_GET_ITEM(arrays, forest->held), &forest->part[forest->held], PyBUF_SIMPLE))
+            return -1;
+    const int32_t *feature = forest->part[0].buf, *child[2] = {forest->part[2].buf, forest->part[3].buf};
+    const int32_t *roots = forest->part[5].buf;
+    Py_ssize_t nodes = forest->part[0].len / 4, leaves = forest->part[4].len / 4, trees = forest->part[5].len / 4;
+    int sound = forest->part[1].len == nodes * 4 && forest->part[2].len == nodes * 4 && forest->part[3].len == nodes * 4;
+    for (Py_ssize_t i = 0; sound && i < nodes; i++) {
+        sound = feature[i] >= 0 && feature[i] < width;
+        for (int side = 0; sound && side < 2; side++)
+            sound = child[side][i] < 0 ? ~child[side][i] < leaves : child[side][i] > i && child[side][i] < nodes;
+    }
+    for (Py_ssize_t t = 0; sound && t < trees; t++)
+        sound = roots[t] < 0 ? ~roots[t] < leaves : roots[t] < nodes;
+    if (!sound)
+        PyErr_SetString(PyExc_ValueError, "the arrays are no forest over rows of this width");
+    return sound ? 0 : -1;
+}
+
+static double
+score_row(const Forest *forest, const float *row)
+{
+    const int32_t *feature = forest->part[0].buf, *left = forest->part[2].buf, *right = forest->part[3].buf;
+    const int32_t *roots = forest->part[5].buf;
+    const float *threshold = forest->part[1].buf, *leaves = forest->part[4].buf;
+    Py_ssize_t trees = forest->part[5].len / 4;
+    double sum = 0;
+    for (Py_ssize_t t = 0; t < trees; t++) {
+        int32_t node = roots[t];
+        while (node >= 0)
+            node = row[feature[node]] <= threshold[node] ? left[node] : right[node];
+        sum += leaves[~node];
+    }
+    return logistic(sum);
+}
+
+/* pages.score(x, width, forest) -> the chance of each row of x, float32 [rows, width]: doubles in bytes */
 static PyObject *
 score(PyObject *self, PyObject *args)
 {
-    Py_buffer x, part[6];
+    Py_buffer x;
     Py_ssize_t width;
-    if (!PyArg_ParseTuple(args, "y*ny*y*y*y*y*y*", &x, &width, &part[0], &part[1], &part[2], &part[3], &part[4], &part[5]))
+    PyObject *arrays, *found = NULL;
+    Forest forest;
+    if (!PyArg_ParseTuple(args, "y*nO", &x, &width, &arrays))
         return NULL;
-    const int32_t *feature = part[0].buf, *left = part[2].buf, *right = part[3].buf, *roots = part[5].buf;
-    const float *threshold = part[1].buf, *leaves = part[4].buf, *values = x.buf;
-    Py_ssize_t rows = width > 0 ? x.len / (Py_ssize_t)sizeof(float) / width : 0;
-    Py_ssize_t trees = part[5].len / (Py_ssize_t)sizeof(int32_t), nodes = part[0].len / (Py_ssize_t)sizeof(int32_t);
-    PyObject *found = NULL;
-    int sound = part[1].len == part[0].len && part[2].len == part[0].len && part[3].len == part[0].len;
-    for (Py_ssize_t i = 0; sound && i < nodes; i++)
-        sound = feature[i] >= 0 && feature[i] < width && left[i] < nodes && right[i] < nodes
-             && (left[i] >= 0 || ~left[i] < part[4].len / (Py_ssize_t)sizeof(float))
-             && (right[i] >= 0 || ~right[i] < part[4].len / (Py_ssize_t)sizeof(float))
-             && (left[i] < 0 || left[i] > i) && (right[i] < 0 || right[i] > i);
-    for (Py_ssize_t t = 0; sound && t < trees; t++)
-        sound = roots[t] < nodes && (roots[t] >= 0 || ~roots[t] < part[4].len / (Py_ssize_t)sizeof(float));
+    if (!take_forest(arrays, width, &forest)) {
+        Py_ssize_t rows = width > 0 ? x.len / (Py_ssize_t)sizeof(float) / width : 0;
+        found = PyBytes_FromStringAndSize(NULL, rows * (Py_ssize_t)sizeof(double));
+        for (Py_ssize_t row = 0; found != NULL && row < rows; row++)
+            ((double *)PyBytes_AS_STRING(found))[row] = score_row(&forest, (const float *)x.buf + row * width);
+    }
+    release(&forest);
+    PyBuffer_Release(&x);
+    return found;
+}
+
+typedef struct {
+    View view;
+    Py_buffer part[8];
+    int held;
+} Page;
+
+static void
+release_page(Page *page)
+{
+    for (int i = 0; i < page->held; i++)
+        PyBuffer_Release(&page->part[i]);
+}
+
+/* (texts, counts, tags, parents, first, last, named, verdicts, title, description, codes), checked so that no number
+   in it points outside */
+static int
+take_page(PyObject *given, Page *page)
+{
+    View *v = &page->view;
+    PyObject *part[8];
+    page->held = 0;
+    if (!PyArg_ParseTuple(given, "O!OOOOOOOUUO", &PyList_Type, &v->texts, &part[0], &part[1], &part[2], &part[3],
+                          &part[4], &part[5], &part[6], &v->title, &v->description, &part[7]))
+        return -1;
+    for (; page->held < 8; page->held++)
+        if (PyObject_GetBuffer(part[page->held], &page->part[page->held], PyBUF_SIMPLE))
+            return -1;
+    const int32_t **array[] = {&v->counts, &v->tags, &v->parents, &v->first, &v->last, &v->named, &v->verdicts, &v->codes};
+    for (int i = 0; i < 8; i++)
+        *array[i] = page->part[i].buf;
+    v->n = (int)PyList_GET_SIZE(v->texts);
+    v->m = (int)(page->part[1].len / 4);
+    Py_ssize_t names = page->part[6].len / 16;
+    int sound = v->n > 0 && v->m > 0 && page->part[0].len == (Py_ssize_t)v->n * COLUMNS * 4
+             && page->part[7].len == N_CODES * 4;
+    for (int i = 2; i < 6; i++)
+        sound = sound && page->part[i].len == (Py_ssize_t)v->m * 4;
+    for (int i = 0; sound && i < v->n; i++)
+        sound = PyUnicode_Check(PyList_GET_ITEM(v->texts, i)) && BLOCK_COUNT(v, i, LEAF) >= 0
+             && BLOCK_COUNT(v, i, LEAF) < v->m && BLOCK_COUNT(v, i, UNITS) > 0;
+    for (int e = 0; sound && e < v->m; e++)
+        sound = v->parents[e] >= 0 && v->parents[e] <= e && v->first[e] >= 0 && v->first[e] <= v->last[e]
+             && v->last[e] <= v->n && v->named[e] >= 0 && v->named[e] < names && v->tags[e] >= 0 && v->tags[e] < 256;
     if (!sound)
-        PyErr_SetString(PyExc_ValueError, "the arrays are no forest over rows of this width");
-    else if ((found = PyBytes_FromStringAndSize(NULL, rows * (Py_ssize_t)sizeof(double))) != NULL) {
-        double *sums = (double *)PyBytes_AS_STRING(found);
-        for (Py_ssize_t row = 0; row < rows; row++) {
-            const float *at = values + row * width;
-            double sum = 0;
-            for (Py_ssize_t t = 0; t < trees; t++) {
-                int32_t node = roots[t];
-                while (node >= 0)
-                    node = at[feature[node]] <= threshold[node] ? left[node] : right[node];
-                sum += leaves[~node];
-            }
-            sums[row] = sum;
+        PyErr_SetString(PyExc_ValueError, "the arrays are no page");
+    return sound ? 0 : -1;
+}
+
+/* pages.numbers(page, chances or None) -> FEATURES numbers a block, and CONTEXT more if chances are given: float32 */
+static PyObject *
+numbers(PyObject *self, PyObject *args)
+{
+    PyObject *given, *chances, *found = NULL;
+    Page page;
+    Py_buffer chance = {0};
+    if (!PyArg_ParseTuple(args, "OO", &given, &chances))
+        return NULL;
+    if (!take_page(given, &page) && (chances == Py_None || !PyObject_GetBuffer(chances, &chance, PyBUF_SIMPLE))) {
+        int wide = chances != Py_None;
+        Py_ssize_t width = FEATURES + (wide ? CONTEXT : 0);
+        if (wide && chance.len != (Py_ssize_t)page.view.n * 8)
+            PyErr_SetString(PyExc_ValueError, "a chance is missing");
+        else
+            found = PyBytes_FromStringAndSize(NULL, page.view.n * width * (Py_ssize_t)sizeof(float));
+        float *x = found ? (float *)PyBytes_AS_STRING(found) : NULL;
+        if (x && (fill_features(&page.view, x, width) || (wide && fill_context(&page.view, chance.buf, x, width)))) {
+            Py_CLEAR(found);
+            if (!PyErr_Occurred())
+                PyErr_NoMemory();
         }
     }
-    PyBuffer_Release(&x);
-    for (int i = 0; i < 6; i++)
-        PyBuffer_Release(&part[i]);
+    if (chance.obj)
+        PyBuffer_Release(&chance);
+    release_page(&page);
+    return found;
+}
+
+/* pages.chances(page, first forest, second forest) -> the chance of each block to be main text: doubles in bytes */
+static PyObject *
+chances(PyObject *self, PyObject *args)
+{
+    PyObject *given, *arrays[2], *found = NULL;
+    Forest first = {.held = 0}, second = {.held = 0};
+    Page page;
+    if (!PyArg_ParseTuple(args, "OOO", &given, &arrays[0], &arrays[1]))
+        return NULL;
+    if (!take_page(given, &page) && !take_forest(arrays[0], FEATURES, &first)
+        && !take_forest(arrays[1], FEATURES + CONTEXT, &second)) {
+        Py_ssize_t n = page.view.n, width = FEATURES + CONTEXT;
+        float *x = malloc((size_t)(n * width) * sizeof *x);
+        found = PyBytes_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(double));
+        double *chance = found ? (double *)PyBytes_AS_STRING(found) : NULL;
+        int failed = x == NULL || chance == NULL || fill_features(&page.view, x, width);
+        for (Py_ssize_t i = 0; !failed && i < n; i++)
+            chance[i] = score_row(&first, x + i * width);
+        failed = failed || fill_context(&page.view, chance, x, width);
+        for (Py_ssize_t i = 0; !failed && i < n; i++)
+            chance[i] = score_row(&second, x + i * width);
+        free(x);
+        if (failed) {
+            Py_CLEAR(found);
+            if (!PyErr_Occurred())
+                PyErr_NoMemory();
+        }
+    }
+    release(&first), release(&second), release_page(&page);
     return found;
 }
 
@@ -526,7 +663,13 @@ static PyMethodDef methods[] = {
     {"set_tags", set_tags, METH_O, NULL},
     {"set_characters", set_characters, METH_VARARGS, NULL},
     {"read_blocks", read_blocks, METH_O, NULL},
-    {"overlaps", overlaps, METH_VARARGS, NULL},
+    {"set_hints", set_hints, METH_O, NULL},
+    {"name_table", name_table, METH_VARARGS, NULL},
+    {"verdicts", verdicts, METH_VARARGS, NULL},
+    {"set_numbers", set_numbers, METH_VARARGS, NULL},
+    {"set_logistic", set_logistic, METH_VARARGS, NULL},
+    {"numbers", numbers, METH_VARARGS, NULL},
+    {"chances", chances, METH_VARARGS, NULL},
     {"score", score, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
