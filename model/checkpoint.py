@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -29,8 +32,12 @@ from model.optim import Optimizers
 from model.parallel import Processes
 from pipeline.errors import GristmillError
 
+# One process without torchrun is meant, and no_dist says so; it warns all the same.
+warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
+
 _FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
 STATE = "state.json"
+FAULTS = (Exception, CheckpointException)  # the latter is no Exception: it gathers what each process met
 
 
 @dataclass
@@ -70,7 +77,7 @@ class Checkpoints:
             future = dcp.async_save(
                 tensors, storage_writer=writer, process_group=self._messages, no_dist=self.group.world == 1
             )
-        except Exception as error:
+        except FAULTS as error:
             raise self._failed(draft, error) from error
         self._writing = future, draft, final
 
@@ -81,7 +88,7 @@ class Checkpoints:
         (future, draft, final), self._writing = self._writing, None
         try:
             future.result()
-        except Exception as error:  # whatever the writer's thread met
+        except FAULTS as error:  # whatever the writer's thread met
             raise self._failed(draft, error) from error
         self.group.barrier()
         if self.group.is_first:
@@ -107,7 +114,7 @@ class Checkpoints:
             set_optimizer_state_dict(
                 self.model, tuple(self.optimizers.all), optim_state_dict=tensors["optimizer"], options=_FLAT
             )
-        except Exception as error:
+        except FAULTS as error:
             what = f"the checkpoint cannot be loaded ({_first_line(error)})"
             todo = "Remove this folder to resume from the one before, or resume with the model that wrote it."
             raise GristmillError(what, str(path), todo) from error
@@ -143,8 +150,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    """What happened, from however deep a chain of causes."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    """What happened: the last error that a traceback in the message tells, else the message's first line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if "rror" in line), lines[0]) if lines else type(error).__name__
+    told = [line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)]
+    return (told or lines[:1] or [type(error).__name__])[-1]

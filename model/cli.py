@@ -29,7 +29,9 @@ def pretrain(
     model: Annotated[str, typer.Option(help="tiny, 30m, 124m, 350m, 1b, gpt2, or d12: sized by depth.")] = "124m",
     init: Annotated[str, typer.Option(help="Folder of weights to go on from: continued pretraining.")] = "",
     seq_len: Annotated[int, typer.Option(help="Tokens a row; 0: the model's context.")] = 0,
-    batch_tokens: Annotated[int, typer.Option(help="Tokens a step, over all processes.")] = 1 << 19,
+    batch_tokens: Annotated[
+        int, typer.Option(help="Tokens a step, over all processes; 0: by the tokens to train on.")
+    ] = 0,
     micro_tokens: Annotated[int, typer.Option(help="Tokens a forward on one device; 0: by device.")] = 0,
     steps: Annotated[int, typer.Option(help="Optimizer steps; 0: by --tokens.")] = 0,
     tokens: Annotated[float, typer.Option(help="Tokens to train on; 0: 20 a parameter.")] = 0,

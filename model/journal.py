@@ -21,8 +21,8 @@ class Journal:
     `tokens` counts targets seen; loss is in nats a token; mfu is a share, null on an unknown device.
     """
 
-    def __init__(self, folder: Path, step: int, tensorboard: bool = False, screen: TextIO = sys.stderr) -> None:
-        self.path, self.plot_path, self.screen = folder / "log.jsonl", folder / "loss.svg", screen
+    def __init__(self, folder: Path, step: int, tensorboard: bool = False, screen: TextIO | None = None) -> None:
+        self.path, self.plot_path, self.screen = folder / "log.jsonl", folder / "loss.svg", screen or sys.stderr
         self.events = [event for event in read_journal(self.path) if event["step"] <= step]
         folder.mkdir(parents=True, exist_ok=True)
         # What a killed run logged after its last checkpoint will be done, and told, again.

@@ -63,7 +63,7 @@ class _CrossEntropy(torch.autograd.Function):
         narrow = weight.to(states.dtype)
         step = _compiled() if states.device.type == "cuda" else _step
         total = states.new_zeros((), dtype=torch.float32)
-        grad_states, grad_weight = torch.empty_like(states), torch.zeros_like(weight)
+        grad_states, grad_weight = torch.empty_like(states), torch.zeros_like(weight, dtype=torch.float32)
         for start in range(0, len(states), chunk):
             part = states[start : start + chunk]
             nats, grad_logits = step(part @ narrow.T, targets[start : start + chunk])
@@ -71,12 +71,13 @@ class _CrossEntropy(torch.autograd.Function):
             grad_states[start : start + chunk] = grad_logits @ narrow
             grad_weight += grad_logits.T @ part
         ctx.save_for_backward(grad_states, grad_weight)
+        ctx.weight_dtype = weight.dtype
         return total
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]  # torch's own takes any
         grad_states, grad_weight = ctx.saved_tensors
-        return grad_states * scale.to(grad_states.dtype), grad_weight * scale.to(grad_weight.dtype), None, None
+        return grad_states * scale.to(grad_states.dtype), (grad_weight * scale).to(ctx.weight_dtype), None, None
 
 
 def _step(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,13 +17,13 @@ from model.data import Loader, Source, all_rows
 from model.dataset import TokenDataset
 from model.packing import Packing
 from model.parallel import Processes, processes
+from model.plan import CHINCHILLA_RATIO, batch_size
 from model.train import LoopSettings, Outcome, Trainer
 from model.vocabulary import Vocabulary
 from model.weights import build_model, load_weights, read_config
 from pipeline.errors import GristmillError
 from pipeline.store import Folder
 
-CHINCHILLA = 20  # tokens a parameter (Hoffmann et al. 2022, arXiv 2203.15556)
 BASELINE_TOKENS = 20_000_000  # up to here the byte-bigram baseline is told: it takes seconds
 
 
@@ -36,7 +36,7 @@ class PretrainConfig:
     model: str = "124m"  # a preset, or d12 for depth 12
     init: str = ""  # a folder of weights to start from, whose shape replaces `model`
     seq_len: int = 0  # 0: the model's context
-    batch_tokens: int = 1 << 19
+    batch_tokens: int = 0  # of a step over all processes; 0: what the plan gives for the tokens trained on
     steps: int = 0
     tokens: int = 0
     seed: int = 0
@@ -58,7 +58,7 @@ def pretrain(config: PretrainConfig) -> Outcome:
         loader = Loader(
             list(config.data),
             seq_len,
-            batch_rows=max(1, config.batch_tokens // seq_len),
+            batch_rows=max(1, tokens_a_step(config, shape) // seq_len),
             seed=config.seed,
             packing=config.packing,
             rank=group.rank,
@@ -81,10 +81,16 @@ def model_config(config: PretrainConfig) -> ModelConfig:
 
 def horizon(config: PretrainConfig, shape: ModelConfig) -> int:
     """Steps: as given, or of the tokens given, or of 20 tokens a parameter."""
-    if config.steps:
-        return config.steps
-    tokens = config.tokens or CHINCHILLA * shape.parameters()["total"]
-    return max(1, round(tokens / config.batch_tokens))
+    return config.steps or max(1, round(_tokens(config, shape) / tokens_a_step(config, shape)))
+
+
+def tokens_a_step(config: PretrainConfig, shape: ModelConfig) -> int:
+    """The batch in tokens: as given, else by the plan's rule."""
+    return config.batch_tokens or batch_size(_tokens(config, shape))
+
+
+def _tokens(config: PretrainConfig, shape: ModelConfig) -> float:
+    return config.tokens or CHINCHILLA_RATIO * shape.parameters()["total"]
 
 
 def _trainer(config: PretrainConfig, shape: ModelConfig, loader: Loader, group: Processes) -> Trainer:

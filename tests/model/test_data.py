@@ -94,19 +94,21 @@ def test_ranks_see_one_batch_between_them(dataset):
 
 @pytest.mark.parametrize("mixture", [False, True])
 def test_resume_at_every_step_on_any_number_of_ranks(tmp_path, mixture):
-    dataset = publish(tmp_path / "a", documents=36, validation=0)
+    dataset = publish(tmp_path / "a", documents=24, validation=0)
     sources = [Source(str(dataset), 2)] + ([Source(str(publish(tmp_path / "b", seed=3)), 1)] if mixture else [])
     first = loader(dataset, sources=sources)
     batches, states = [], []
-    for batch in islice(first, 24):  # more than an epoch of windows
+    for batch in first:
         batches.append(rows_of(batch))
         states.append(json.loads(json.dumps(first.state_dict())))
+        if states[-1]["positions"][0]["epoch"] == 1 and states[-1]["positions"][0]["window"] == 1:
+            break
     for step, state in enumerate(states[:-1]):
         world = (1, 2, 4)[step % 3]
         again = loader(dataset, sources=sources, rank=0, world=world)
         again.load_state_dict(state)
         assert rows_of(next(iter(again))) == batches[step + 1][::world]
-    assert states[-1]["positions"][0]["epoch"] >= 1
+    assert len(states) > 10
 
 
 def test_what_was_made_ahead_is_not_lost(dataset):
