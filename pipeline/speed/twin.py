@@ -52,11 +52,9 @@ class Lexicon:
     all of a text where there are no chunks. `sentence_ends` are spaCy's sentencizer's characters. The memo
     forgets everything at `max_chunks`.
 
-    `guarded` is a short cut of the C extension past `chunk`, for English; None switches it off. A chunk of
-    words of at least three ASCII letters, with single hyphens between, brackets and quotes (`("[`) before and
-    marks (`,.!?)]"`, or one `:` or `;`) behind is then parted at each mark and hyphen, unless one of the
-    words, or the last one with a full stop behind, is guarded: those are the exceptions of the language. No
-    other exception may have this shape, and none be made of these marks alone.
+    `guarded` is a short cut of the C extension past `chunk`, for English; None switches it off. It holds the
+    language's exceptions. Words with hyphens or a genitive, and numbers, are then parted from the quotes,
+    brackets and marks around them without asking, unless an exception could be among the parts.
     """
 
     def __init__(

@@ -116,6 +116,9 @@ extern PyObject *token_flags; /* twin.token_flags */
 Py_ssize_t lexicon_sentences(Lexicon *lexicon, Chars line); /* -1 on error */
 PyObject *lexicon_sentences_method(PyObject *self, PyObject *line);
 
+/* plain.c */
+PyObject *plain_tokens(PyObject *guarded, Chars text, Span chunk); /* None: no plain chunk */
+
 /* repeats.c */
 PyObject *reading_repeats(PyObject *self, PyObject *unused);
 

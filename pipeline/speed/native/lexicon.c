@@ -195,94 +195,15 @@ static inline Py_ssize_t find_chunk(const Table *table, Chars text, Span span, u
     return -1;
 }
 
-static inline int is_letter(Py_UCS4 c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-/* Whether the str of these characters, and of `tail` behind them, is guarded: -1 on error. */
-static int is_guarded(Lexicon *lexicon, Chars text, Span part, const char *tail)
-{
-    char word[64];
-    Py_ssize_t length = 0;
-    for (Py_ssize_t at = part.start; at < part.stop; at++)
-        word[length++] = (char)char_at(text, at);
-    while (*tail)
-        word[length++] = *tail++;
-    PyObject *key = PyUnicode_FromStringAndSize(word, length);
-    int found = key ? PySet_Contains(lexicon->guarded, key) : -1;
-    Py_XDECREF(key);
-    return found;
-}
-
-#define MOST_PARTS 12
-
-/* The parts of a plain English chunk, 0 where it is none, -1 on error: letters with single hyphens between, some of
- * ("[ before and some of ,.!?)]" (or one : or ;) behind. See Lexicon in ../twin.py for what makes this exact. */
-static int plain_parts(Lexicon *lexicon, Chars text, Span span, Span *parts)
-{
-    int count = 0;
-    Py_ssize_t at = span.start, stop = span.stop;
-    if (stop - at > 40)
-        return 0;
-    for (; at < stop && (char_at(text, at) == '(' || char_at(text, at) == '"' || char_at(text, at) == '['); at++) {
-        if (count == 3)
-            return 0;
-        parts[count++] = (Span){at, at + 1};
-    }
-    for (;;) {
-        Py_ssize_t start = at;
-        while (at < stop && is_letter(char_at(text, at)))
-            at++;
-        Span word = {start, at};
-        if (at - start < 3 || count + 5 > MOST_PARTS)
-            return 0;
-        int guarded = is_guarded(lexicon, text, word, "");
-        if (guarded)
-            return guarded < 0 ? -1 : 0;
-        parts[count++] = word;
-        if (at == stop || char_at(text, at) != '-')
-            break;
-        parts[count++] = (Span){at, at + 1};
-        at++;
-    }
-    Span last = parts[count - 1];
-    if (stop - at > 3)
-        return 0;
-    for (Py_ssize_t first = at; at < stop; at++) {
-        Py_UCS4 c = char_at(text, at), before = char_at(text, at - 1);
-        if (c == '.' && at == first) {
-            int guarded = before >= 'a' && before <= 'z' ? is_guarded(lexicon, text, last, ".") : 1;
-            if (guarded)
-                return guarded < 0 ? -1 : 0;
-        } else if ((c == ':' || c == ';') ? stop - first > 1 : c == '.' ? before == '.' : c == 0 || c > 127 || !strchr(",!?)]\"", (int)c))
-            return 0;
-        parts[count++] = (Span){at, at + 1};
-    }
-    return count;
-}
-
 /* The chunk's tokens: a new tuple, and whether they depend on its neighbours; NULL on error. */
 static PyObject *chunk_tokens(Lexicon *lexicon, Chars text, Span span, int *depends)
 {
-    Span parts[MOST_PARTS];
     const char *data = (const char *)text.data;
-    int count = lexicon->guarded ? plain_parts(lexicon, text, span, parts) : 0;
-    if (count < 0)
-        return NULL;
-    if (count > 0) {
-        PyObject *tokens = PyTuple_New(count);
-        for (int i = 0; tokens != NULL && i < count; i++) {
-            PyObject *token = PyUnicode_FromKindAndData(text.kind, data + parts[i].start * text.kind,
-                                                        parts[i].stop - parts[i].start);
-            if (token == NULL)
-                Py_CLEAR(tokens);
-            else
-                PyTuple_SET_ITEM(tokens, i, token);
-        }
-        *depends = 0;
-        return tokens;
-    }
+    PyObject *plain = lexicon->guarded ? plain_tokens(lexicon->guarded, text, span) : Py_NewRef(Py_None);
+    *depends = 0;
+    if (plain != Py_None)
+        return plain;
+    Py_DECREF(plain);
     PyObject *chunk = PyUnicode_FromKindAndData(text.kind, data + span.start * text.kind, span.stop - span.start);
     PyObject *answer = chunk ? PyObject_CallOneArg(lexicon->chunk, chunk) : NULL, *tokens = NULL;
     Py_XDECREF(chunk);
@@ -301,13 +222,18 @@ static Py_ssize_t learn_chunk(Lexicon *lexicon, Table *table, Chars text, Span s
 {
     Py_ssize_t length = span.stop - span.start, found = -1;
     int depends;
+    Ids ids = {NULL, 0, 0};
     PyObject *tokens = chunk_tokens(lexicon, text, span, &depends);
-    if (tokens == NULL)
-        return -1;
-    Py_ssize_t count = PyTuple_GET_SIZE(tokens);
-    for (Py_ssize_t i = 0; i < count; i++) /* interning may run Python code: all of it before the chunk is added */
-        if (intern_token(table, lexicon->ends, PyTuple_GET_ITEM(tokens, i)) < 0)
+    Py_ssize_t count = tokens ? PyTuple_GET_SIZE(tokens) : -1;
+    if (count < 0 || grow((void **)&ids.ids, &ids.room, count, sizeof(uint32_t)) < 0)
+        goto done;
+    for (; ids.count < count; ids.count++) {
+        Py_ssize_t id = intern_token(table, lexicon->ends, PyTuple_GET_ITEM(tokens, ids.count));
+        if (id < 0)
             goto done;
+        ids.ids[ids.count] = (uint32_t)id;
+    }
+    /* All Python code has run; it may have read this very chunk. Nothing runs from here on. */
     found = find_chunk(table, text, span, hash);
     if (found >= 0)
         goto done;
@@ -320,12 +246,7 @@ static Py_ssize_t learn_chunk(Lexicon *lexicon, Table *table, Chars text, Span s
         grow((void **)&table->ids, &table->id_room, table->id_count + count, sizeof(uint32_t)) < 0 ||
         (table->chunk_count * 2 >= table->slot_count && grow_slots(table) < 0))
         goto done;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        Py_ssize_t id = intern_token(table, lexicon->ends, PyTuple_GET_ITEM(tokens, i));
-        if (id < 0)
-            goto done;
-        table->ids[table->id_count + i] = (uint32_t)id;
-    }
+    memcpy(table->ids + table->id_count, ids.ids, (size_t)count * sizeof(uint32_t));
     for (Py_ssize_t i = 0; i < length; i++)
         table->keys[table->key_count + i] = char_at(text, span.start + i);
     table->chunks[table->chunk_count] = (Chunk){
@@ -339,7 +260,8 @@ static Py_ssize_t learn_chunk(Lexicon *lexicon, Table *table, Chars text, Span s
     found = table->chunk_count++;
     table->slots[at] = (uint32_t)found + 1;
 done:
-    Py_DECREF(tokens);
+    PyMem_Free(ids.ids);
+    Py_XDECREF(tokens);
     return found;
 }
 
