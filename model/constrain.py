@@ -31,7 +31,9 @@ class Grammar:
         cls, schema: dict[str, Any], tokenizer_json: bytes, vocab_size: int, end_ids: tuple[int, ...]
     ) -> Grammar:
         """The whole output is a JSON value that `schema` accepts."""
-        grammar = _library().LLMatcher.grammar_from_json_schema(json.dumps(schema))
+        # Free white space would let a poor model write blanks until its length is spent.
+        compact = {"whitespace_flexible": False}
+        grammar = _library().LLMatcher.grammar_from_json_schema(json.dumps(schema), compact)
         return cls(tokenizer_json, vocab_size, end_ids, grammar)
 
     def start(self) -> Matcher:

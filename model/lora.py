@@ -1,0 +1,175 @@
+"""LoRA and QLoRA: small trained matrices beside frozen ones, in PEFT's file format.
+
+LoRA: Hu et al. 2021, arXiv 2106.09685. QLoRA keeps the frozen ones as NF4: Dettmers et al. 2023, arXiv 2305.14314.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from model.nf4 import NF4Weight
+from model.transformer import Transformer
+from model.weights import Model
+from pipeline.errors import GristmillError
+from pipeline.store import Folder
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_PEFT = "base_model.model."  # what PEFT writes before a model's own names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoRAConfig:
+    """Rank and scale (alpha / rank) of the adapters; all linear layers by default, as QLoRA found best."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = TARGETS
+    quantized: bool = False  # QLoRA: the frozen matrices as NF4, 4.5 bits a weight
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or unknown(self.targets):
+            what = f"rank {self.rank}" if self.rank < 1 else f"there is no {unknown(self.targets)[0]} to adapt"
+            raise GristmillError(what, "LoRA", f"A rank from 1 on; targets of {', '.join(TARGETS)}.")
+
+
+class LoRALinear(nn.Module):
+    """W x + (alpha / rank) B A x with W frozen. B starts at zero, so an adapter begins as nothing."""
+
+    def __init__(self, weight: Tensor, config: LoRAConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        outputs, inputs = weight.shape
+        self.scale, self.dropout = config.alpha / config.rank, config.dropout
+        self.base = NF4Weight(weight) if config.quantized else Frozen(weight)
+        bound = 1 / math.sqrt(inputs)  # Kaiming uniform with a = sqrt(5), as PEFT draws A
+        first = (torch.rand(config.rank, inputs, generator=generator) * 2 - 1) * bound
+        self.lora_A = nn.Parameter(first.to(weight.device, weight.dtype))
+        self.lora_B = nn.Parameter(weight.new_zeros(outputs, config.rank))
+
+    def forward(self, states: Tensor) -> Tensor:
+        dtype = states.dtype
+        dropped = F.dropout(states, self.dropout, self.training) if self.dropout else states
+        small = F.linear(F.linear(dropped, self.lora_A.to(dtype)), self.lora_B.to(dtype))
+        return F.linear(states, self.base().to(dtype)) + self.scale * small
+
+    @torch.no_grad()
+    def merged(self) -> Tensor:
+        """The one matrix (out, in) that does the same."""
+        weight = self.base()
+        return weight + (self.scale * (self.lora_B.float() @ self.lora_A.float())).to(weight.dtype)
+
+
+class Frozen(nn.Module):
+    """A matrix that is not trained."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.detach().clone())
+
+    def forward(self) -> Tensor:
+        return self.weight
+
+
+def add_lora(model: Model, config: LoRAConfig, seed: int = 0) -> None:
+    """Freeze the model and put adapters beside its target matrices; only they are trained from here on."""
+    if not isinstance(model, Transformer) or model.config.n_experts:
+        raise GristmillError("LoRA is for dense Qwen3 and Llama shapes", "--lora", "Fine-tune the whole model.")
+    generator = torch.Generator().manual_seed(seed)
+    model.requires_grad_(False)
+    for layer in model.layers:
+        for block in (layer.self_attn, layer.mlp):
+            for name in TARGETS:
+                if name in config.targets and isinstance(linear := getattr(block, name, None), nn.Linear):
+                    setattr(block, name, LoRALinear(linear.weight, config, generator))
+
+
+def merged_state(model: Model) -> dict[str, Tensor]:
+    """The weights of the plain model that does the same, under the plain model's names."""
+    state = {name: value for name, value in model.state_dict().items() if not _belongs(name, adapters(model))}
+    for name, adapter in adapters(model).items():
+        state[f"{name}.weight"] = adapter.merged()
+    return state
+
+
+def save_adapter(model: Model, config: LoRAConfig, folder: str | Path, base: str) -> None:
+    """Write `adapter_config.json` and `adapter_model.safetensors`, which PEFT loads onto the model `base`."""
+    weights = {}
+    for name, adapter in adapters(model).items():
+        for part in ("lora_A", "lora_B"):
+            weights[f"{_PEFT}{name}.{part}.weight"] = getattr(adapter, part).detach().cpu().contiguous()
+    target = Folder(folder)
+    target.write_bytes("adapter_model.safetensors", save(weights, metadata={"format": "pt"}))
+    target.write_json(
+        "adapter_config.json",
+        {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": base,
+            "r": config.rank,
+            "lora_alpha": config.alpha,
+            "lora_dropout": config.dropout,
+            "target_modules": list(config.targets),
+            "bias": "none",
+            "fan_in_fan_out": False,
+            "inference_mode": True,
+            "init_lora_weights": True,
+            "use_rslora": False,
+            "use_dora": False,
+        },
+    )
+
+
+def load_adapter(model: Model, folder: str | Path) -> LoRAConfig:
+    """Put a saved adapter, ours or PEFT's, onto the model it belongs to."""
+    folder = Path(folder)
+    try:
+        facts = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "adapter_model.safetensors")
+    except (OSError, ValueError) as error:
+        raise GristmillError(f"no whole adapter ({error})", str(folder), "Give a folder that PEFT saved.") from error
+    if facts.get("use_dora") or facts.get("use_rslora") or facts.get("bias", "none") != "none":
+        raise GristmillError("an adapter of another kind than plain LoRA", str(folder), "Merge it with PEFT first.")
+    config = LoRAConfig(rank=facts["r"], alpha=facts["lora_alpha"], targets=tuple(sorted(facts["target_modules"])))
+    add_lora(model, config)
+    _fill(adapters(model), weights, str(folder))
+    return config
+
+
+def adapters(model: nn.Module) -> dict[str, LoRALinear]:
+    """The adapted layers by the plain model's names."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
+
+
+def trained_share(model: nn.Module) -> float:
+    """Trained parameters as a share of the plain model's."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    return trained / (frozen + sum(a.lora_B.shape[0] * a.lora_A.shape[1] for a in adapters(model).values()))
+
+
+def unknown(targets: tuple[str, ...]) -> list[str]:
+    return [name for name in targets if name not in TARGETS]
+
+
+def _belongs(name: str, adapted: Mapping[str, LoRALinear]) -> bool:
+    return any(name.startswith(f"{module}.") for module in adapted)
+
+
+@torch.no_grad()
+def _fill(adapted: dict[str, LoRALinear], weights: dict[str, Tensor], where: str) -> None:
+    for name, adapter in adapted.items():
+        for part in ("lora_A", "lora_B"):
+            value, parameter = weights.get(f"{_PEFT}{name}.{part}.weight"), getattr(adapter, part)
+            if value is None or value.shape != parameter.shape:
+                what = f"the adapter has no fitting {part} for {name}"
+                raise GristmillError(what, where, "Give the model that the adapter was trained on.")
+            parameter.copy_(value)
