@@ -335,13 +335,14 @@ def _page(
     return [f"page_{name}" for name in values], np.repeat(column, len(units), axis=1)
 
 
+CONTEXT = 53  # numbers of `context`
 CONTEXT_SHIFTS = (-3, -2, -1, 1, 2, 3)
 CONTEXT_WIDTHS = (2, 5, 12)
 CONTEXT_LEVELS = (1, 2, 3, 4, 5, 6, 8, 10)
 
 
 def context(blocks: Blocks, chance: Array) -> Floats:
-    """[n, 52]: what the first look at all blocks, `chance` of each, tells about a block. The oracle of the kernel."""
+    """[n, CONTEXT]: what the first look at all blocks, `chance` of each, tells about a block. The oracle of the kernel."""
     n = len(chance)
     units = blocks.counts[:, COLUMN["units"]].astype(np.float64)
     sums = np.zeros((3, n + 1))

@@ -33,12 +33,13 @@ class Forest:
         if kernel is None:
             return self.score_python(x)
         x = np.ascontiguousarray(x, np.float32)
-        return np.frombuffer(kernel.score(x, x.shape[1], self.parts))
+        return np.frombuffer(kernel.score(x, x.shape[1], self.packed(x.shape[1])))
 
-    @property
-    def parts(self) -> tuple[npt.NDArray[Any], ...]:
-        """The arrays as the kernel takes them."""
-        return self.feature, self.threshold, self.left, self.right, self.leaves, self.roots
+    def packed(self, width: int) -> bytes:
+        """The forest over rows of this width as the kernel takes it; for who has the kernel."""
+        parts = (self.feature, self.threshold, self.left, self.right, self.leaves, self.roots)
+        packed: bytes = forest_kernel().pack_forest(width, *parts)
+        return packed
 
     def score_python(self, x: Floats) -> npt.NDArray[np.float64]:
         """`score` without the kernel in C: its oracle, and what runs where there is none."""

@@ -19,9 +19,8 @@ class Head:
     schema_types: frozenset[str] = frozenset()  # schema.org types named in JSON-LD
 
 
-_META = re.compile(r"<meta ([^>]*)>")
-_NAME = re.compile(r'\b(?:name|property)="([^"]*)"')
-_CONTENT = re.compile(r'\bcontent="([^"]*)"')
+_TOLD = "description|og:title|og:description|og:type|author|article:author|article:published_time|date"
+_META = re.compile(rf'<meta (?=[^>]*\b(?:name|property)="({_TOLD})")[^>]*\bcontent="([^"]*)"', re.IGNORECASE)
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
 _TYPE = re.compile(r'"@type"\s*:\s*"(\w+)"')
 
@@ -34,9 +33,7 @@ def read_head(html: str) -> Head:
     head = html[: end if end > 0 else 0]
     found: dict[str, str] = {}
     for meta in _META.finditer(head):
-        name, content = _NAME.search(meta[1]), _CONTENT.search(meta[1])
-        if name and content:
-            found.setdefault(name[1].lower(), _text(content[1]))
+        found.setdefault(meta[1].lower(), _text(meta[2]))
     title = _TITLE.search(head)
     return Head(
         title=(_text(title[1]) if title else "") or found.get("og:title", ""),

@@ -8,7 +8,7 @@ not come out empty.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pipeline.extractors.blocks import COLUMN, Blocks, read_blocks
 from pipeline.extractors.engine import Extracted, Mode, Output
-from pipeline.extractors.features import context, features_python, numbers_kernel, page_arrays
+from pipeline.extractors.features import CONTEXT, context, feature_names, features_python, numbers_kernel, page_arrays
 from pipeline.extractors.forest import Forest, forest_kernel
 from pipeline.extractors.head import Head, read_head
 from pipeline.extractors.names import NameScores
@@ -74,21 +74,29 @@ class Model:
     names: NameScores
     first: Forest
     second: Forest
+    _kept: list[tuple[bytes, bytes]] = field(default_factory=list, repr=False, compare=False)
 
     def chances(self, blocks: Blocks, head: Head) -> Chances:
         """The chance of each block to be main text; a page without blocks has none."""
         if not blocks.texts:
             return np.zeros(0)
-        if numbers_kernel() is None or (kernel := forest_kernel()) is None:
+        packed = self._packed()
+        if packed is None:
             return self.chances_python(blocks, head)
-        page = page_arrays(blocks, head, self.names)
-        return np.frombuffer(kernel.chances(page, self.first.parts, self.second.parts))
+        return np.frombuffer(numbers_kernel().chances(page_arrays(blocks, head, self.names), *packed))
 
     def chances_python(self, blocks: Blocks, head: Head) -> Chances:
         """`chances` without the kernel in C: its oracle, and what runs where there is none."""
         x = features_python(blocks, head, self.names)
         first = self.first.score_python(x)
         return self.second.score_python(np.concatenate([x, context(blocks, first)], axis=1))
+
+    def _packed(self) -> tuple[bytes, bytes] | None:
+        """Both forests as the kernel takes them, packed once; None where there is no kernel."""
+        if forest_kernel() is not None and not self._kept:
+            width = len(feature_names())
+            self._kept.append((self.first.packed(width), self.second.packed(width + CONTEXT)))
+        return self._kept[0] if self._kept else None
 
     def save(self, path: Path) -> None:
         names = sorted(self.names.scores)

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from pipeline.extractors import load_engine
 from pipeline.extractors.blocks import COLUMN, pages_kernel, read_blocks
-from pipeline.extractors.features import context, feature_names, features, features_python, numbers_kernel, page_arrays
+from pipeline.extractors.features import (
+    CONTEXT,
+    context,
+    feature_names,
+    features,
+    features_python,
+    numbers_kernel,
+    page_arrays,
+)
 from pipeline.extractors.forest import Forest, logistic
 from pipeline.extractors.head import read_head
 from pipeline.extractors.mill import MODEL, choose, load_model
@@ -178,10 +186,14 @@ class TestTwins:
         ):
             bad = (*good[:place], np.ascontiguousarray(wrong), *good[place + 1 :])
             with pytest.raises(ValueError, match="no page"):
-                numbers_kernel().chances(bad, model.first.parts, model.second.parts)
-        forest = model.first.parts
+                numbers_kernel().chances(bad, *model._packed())
+        first = model.first
         with pytest.raises(ValueError, match="no forest"):
-            numbers_kernel().chances(good, (forest[0] + 9_999, *forest[1:]), model.second.parts)
+            numbers_kernel().pack_forest(
+                9, first.feature, *[first.threshold] * 2, first.right, first.leaves, first.roots
+            )
+        with pytest.raises(ValueError, match="no forest"):
+            numbers_kernel().chances(good, model._packed()[1], model._packed()[0])
 
 
 class TestNames:
@@ -244,7 +256,8 @@ class TestModelFile:
         blocks, head = read(article("en"))
         width = features(blocks, head, model.names).shape[1]
         assert width == len(feature_names()) > model.first.feature.max()
-        assert width + context(blocks, np.zeros(len(blocks.texts))).shape[1] > model.second.feature.max()
+        assert context(blocks, np.zeros(len(blocks.texts))).shape[1] == CONTEXT
+        assert width + CONTEXT > model.second.feature.max()
 
     def test_comes_back_as_it_was_saved(self, tmp_path):
         model = load_model(MODEL)

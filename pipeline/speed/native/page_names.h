@@ -9,7 +9,7 @@ typedef struct {
 } Hint;
 
 static Hint hints[HINTS_AT_MOST];
-static int16_t hint_next[HINTS_AT_MOST], hint_first[128]; /* chains by first character, -1 at their end */
+static int16_t hint_next[HINTS_AT_MOST], hint_first[128 * 128]; /* chains by first two characters, -1 at their end */
 static int n_hints;
 
 /* pages.set_hints([(word, bits)]): HINTS of names.py */
@@ -28,15 +28,16 @@ set_hints(PyObject *self, PyObject *list)
         int bits;
         if (!PyArg_ParseTuple(PyList_GET_ITEM(list, i), "s#i", &word, &length, &bits))
             return NULL;
-        if (length < 1 || length >= HINT_LENGTH || (unsigned char)word[0] > 127) {
-            PyErr_SetString(PyExc_ValueError, "a hint is too long");
+        if (length < 2 || length >= HINT_LENGTH || (unsigned char)word[0] > 127 || (unsigned char)word[1] > 127) {
+            PyErr_SetString(PyExc_ValueError, "a hint is too short, too long, or not ASCII");
             return NULL;
         }
+        int16_t *chain = &hint_first[word[0] * 128 + word[1]];
         memcpy(hints[n_hints].word, word, (size_t)length + 1);
         hints[n_hints].length = (int)length;
         hints[n_hints].bits = bits;
-        hint_next[n_hints] = hint_first[(unsigned char)word[0]];
-        hint_first[(unsigned char)word[0]] = (int16_t)n_hints++;
+        hint_next[n_hints] = *chain;
+        *chain = (int16_t)n_hints++;
     }
     Py_RETURN_NONE;
 }
@@ -153,11 +154,16 @@ static int32_t
 hints_of(int kind, const void *data, Py_ssize_t at, Py_ssize_t end)
 {
     int32_t bits = 0;
-    for (; at < end; at++) {
-        Py_UCS4 c = PyUnicode_READ(kind, data, at);
-        c = LOWER_CASE(c);
-        for (int k = c < 128 ? hint_first[c] : -1; k >= 0; k = hint_next[k]) {
-            int i = 1;
+    if (at >= end)
+        return 0;
+    Py_UCS4 c, next = PyUnicode_READ(kind, data, at);
+    next = LOWER_CASE(next);
+    for (; at + 1 < end; at++) {
+        c = next;
+        next = PyUnicode_READ(kind, data, at + 1);
+        next = LOWER_CASE(next);
+        for (int k = c < 128 && next < 128 ? hint_first[c * 128 + next] : -1; k >= 0; k = hint_next[k]) {
+            int i = 2;
             if ((bits & hints[k].bits) == hints[k].bits || at + hints[k].length > end)
                 continue;
             for (; i < hints[k].length; i++) {

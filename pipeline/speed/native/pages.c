@@ -472,78 +472,146 @@ shares_told(PyObject *texts, PyObject *told, Py_ssize_t limit, double *share)
 /* ---- the forest ------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    Py_buffer part[6]; /* feature, threshold, left, right, leaves, roots: int32 and float32, as in forest.py */
-    int held;
+    float threshold; /* a leaf: its value */
+    uint16_t feature;
+    int16_t left, right; /* a leaf: both are the node itself */
+} Node;
+
+typedef struct {
+    Py_buffer packed; /* a header of four int32: width, nodes, trees, 0; the nodes; the roots as int32 */
+    const Node *nodes;
+    const int32_t *roots;
+    int32_t trees;
 } Forest;
+
+/* pages.pack_forest(width, feature, threshold, left, right, leaves, roots) -> the forest of forest.py over rows of
+   `width` as `score` and `chances` take it. Leaves become nodes that lead to themselves, so that many rows can walk
+   a tree side by side without asking who has arrived. */
+static PyObject *
+pack_forest(PyObject *self, PyObject *args)
+{
+    Py_buffer part[6];
+    int width;
+    if (!PyArg_ParseTuple(args, "iy*y*y*y*y*y*", &width, &part[0], &part[1], &part[2], &part[3], &part[4], &part[5]))
+        return NULL;
+    const int32_t *feature = part[0].buf, *child[2] = {part[2].buf, part[3].buf}, *roots = part[5].buf;
+    const float *threshold = part[1].buf, *values = part[4].buf;
+    Py_ssize_t inner = part[0].len / 4, leaves = part[4].len / 4, trees = part[5].len / 4, nodes = inner + leaves;
+    int sound = width > 0 && width < 65536 && nodes < 32768 && part[1].len == inner * 4 && part[2].len == inner * 4
+             && part[3].len == inner * 4;
+    for (Py_ssize_t i = 0; sound && i < inner; i++) {
+        sound = feature[i] >= 0 && feature[i] < width;
+        for (int side = 0; sound && side < 2; side++)
+            sound = child[side][i] < 0 ? ~child[side][i] < leaves : child[side][i] > i && child[side][i] < inner;
+    }
+    for (Py_ssize_t t = 0; sound && t < trees; t++)
+        sound = roots[t] < 0 ? ~roots[t] < leaves : roots[t] < inner;
+    PyObject *found = NULL;
+    if (!sound)
+        PyErr_SetString(PyExc_ValueError, "the arrays are no forest over rows of this width");
+    else if ((found = PyBytes_FromStringAndSize(NULL, 16 + nodes * (Py_ssize_t)sizeof(Node) + trees * 4)) != NULL) {
+        char *out = PyBytes_AS_STRING(found);
+        const int32_t header[4] = {width, (int32_t)nodes, (int32_t)trees, 0};
+        memcpy(out, header, sizeof header);
+        Node *node = (Node *)(out + sizeof header);
+        memset(node, 0, (size_t)nodes * sizeof *node);
+#define PLACE(of) (int16_t)((of) < 0 ? inner + ~(of) : (of))
+        for (Py_ssize_t i = 0; i < inner; i++) {
+            node[i].threshold = threshold[i];
+            node[i].feature = (uint16_t)feature[i];
+            node[i].left = PLACE(child[0][i]);
+            node[i].right = PLACE(child[1][i]);
+        }
+        for (Py_ssize_t i = 0; i < leaves; i++) {
+            node[inner + i].threshold = values[i];
+            node[inner + i].left = node[inner + i].right = (int16_t)(inner + i);
+        }
+        for (Py_ssize_t t = 0; t < trees; t++) {
+            int32_t root = PLACE(roots[t]);
+            memcpy(out + sizeof header + (size_t)nodes * sizeof(Node) + (size_t)t * 4, &root, 4);
+        }
+#undef PLACE
+    }
+    for (int i = 0; i < 6; i++)
+        PyBuffer_Release(&part[i]);
+    return found;
+}
+
+/* take what pack_forest made for this width */
+static int
+take_forest(PyObject *packed, int32_t width, Forest *forest)
+{
+    if (PyObject_GetBuffer(packed, &forest->packed, PyBUF_SIMPLE))
+        return -1;
+    const int32_t *header = forest->packed.buf;
+    if (forest->packed.len < 16 || header[0] != width
+        || forest->packed.len != 16 + header[1] * (Py_ssize_t)sizeof(Node) + (Py_ssize_t)header[2] * 4) {
+        PyErr_SetString(PyExc_ValueError, "this is no forest over rows of this width");
+        return -1;
+    }
+    forest->nodes = (const Node *)(header + 4);
+    forest->roots = (const int32_t *)(forest->nodes + header[1]);
+    forest->trees = header[2];
+    return 0;
+}
 
 static void
 release(Forest *forest)
 {
-    for (int i = 0; i < forest->held; i++)
-        PyBuffer_Release(&forest->part[i]);
-    forest->held = 0;
+    if (forest->packed.obj)
+        PyBuffer_Release(&forest->packed);
 }
 
-/* take the arrays of a tuple; they must be a forest over rows of `width`, every child behind its parent */
-static int
-take_forest(PyObject *arrays, Py_ssize_t width, Forest *forest)
+enum { ABREAST = 8 };
+
+/* the chance of each row of x [rows, width]; leaves are added in the order of the trees */
+static void
+score_rows(const Forest *forest, const float *x, Py_ssize_t rows, Py_ssize_t width, double *chance)
 {
-    forest->held = 0;
-    if (!PyTuple_Check(arrays) || PyTuple_GET_SIZE(arrays) != 6) {
-        PyErr_SetString(PyExc_TypeError, "a forest is a tuple of six arrays");
-        return -1;
+    const Node *nodes = forest->nodes;
+    for (Py_ssize_t row = 0; row < rows; row += ABREAST) {
+        int abreast = rows - row < ABREAST ? (int)(rows - row) : ABREAST;
+        const float *at[ABREAST];
+        double sum[ABREAST] = {0};
+        for (int k = 0; k < ABREAST; k++)
+            at[k] = x + (row + (k < abreast ? k : 0)) * width;
+        for (int32_t t = 0; t < forest->trees; t++) {
+            int32_t node[ABREAST], moved = 1;
+            for (int k = 0; k < ABREAST; k++)
+                node[k] = forest->roots[t];
+            while (moved) {
+                moved = 0;
+                for (int k = 0; k < ABREAST; k++) {
+                    const Node *here = &nodes[node[k]];
+                    int32_t left = here->left, right = here->right;
+                    int32_t next = at[k][here->feature] <= here->threshold ? left : right;
+                    moved |= next ^ node[k];
+                    node[k] = next;
+                }
+            }
+            for (int k = 0; k < ABREAST; k++)
+                sum[k] += nodes[node[k]].threshold;
+        }
+        for (int k = 0; k < abreast; k++)
+            chance[row + k] = logistic(sum[k]);
     }
-    for (; forest->held < 6; forest->held++)
-        if (PyObject_GetBuffer(PyTuple_GET_ITEM(arrays, forest->held), &forest->part[forest->held], PyBUF_SIMPLE))
-            return -1;
-    const int32_t *feature = forest->part[0].buf, *child[2] = {forest->part[2].buf, forest->part[3].buf};
-    const int32_t *roots = forest->part[5].buf;
-    Py_ssize_t nodes = forest->part[0].len / 4, leaves = forest->part[4].len / 4, trees = forest->part[5].len / 4;
-    int sound = forest->part[1].len == nodes * 4 && forest->part[2].len == nodes * 4 && forest->part[3].len == nodes * 4;
-    for (Py_ssize_t i = 0; sound && i < nodes; i++) {
-        sound = feature[i] >= 0 && feature[i] < width;
-        for (int side = 0; sound && side < 2; side++)
-            sound = child[side][i] < 0 ? ~child[side][i] < leaves : child[side][i] > i && child[side][i] < nodes;
-    }
-    for (Py_ssize_t t = 0; sound && t < trees; t++)
-        sound = roots[t] < 0 ? ~roots[t] < leaves : roots[t] < nodes;
-    if (!sound)
-        PyErr_SetString(PyExc_ValueError, "the arrays are no forest over rows of this width");
-    return sound ? 0 : -1;
 }
 
-static double
-score_row(const Forest *forest, const float *row)
-{
-    const int32_t *feature = forest->part[0].buf, *left = forest->part[2].buf, *right = forest->part[3].buf;
-    const int32_t *roots = forest->part[5].buf;
-    const float *threshold = forest->part[1].buf, *leaves = forest->part[4].buf;
-    Py_ssize_t trees = forest->part[5].len / 4;
-    double sum = 0;
-    for (Py_ssize_t t = 0; t < trees; t++) {
-        int32_t node = roots[t];
-        while (node >= 0)
-            node = row[feature[node]] <= threshold[node] ? left[node] : right[node];
-        sum += leaves[~node];
-    }
-    return logistic(sum);
-}
-
-/* pages.score(x, width, forest) -> the chance of each row of x, float32 [rows, width]: doubles in bytes */
+/* pages.score(x, width, packed forest) -> the chance of each row of x, float32 [rows, width]: doubles in bytes */
 static PyObject *
 score(PyObject *self, PyObject *args)
 {
     Py_buffer x;
-    Py_ssize_t width;
-    PyObject *arrays, *found = NULL;
-    Forest forest;
-    if (!PyArg_ParseTuple(args, "y*nO", &x, &width, &arrays))
+    int width;
+    PyObject *packed, *found = NULL;
+    Forest forest = {.packed = {.obj = NULL}};
+    if (!PyArg_ParseTuple(args, "y*iO", &x, &width, &packed))
         return NULL;
-    if (!take_forest(arrays, width, &forest)) {
+    if (!take_forest(packed, width, &forest)) {
         Py_ssize_t rows = width > 0 ? x.len / (Py_ssize_t)sizeof(float) / width : 0;
         found = PyBytes_FromStringAndSize(NULL, rows * (Py_ssize_t)sizeof(double));
-        for (Py_ssize_t row = 0; found != NULL && row < rows; row++)
-            ((double *)PyBytes_AS_STRING(found))[row] = score_row(&forest, (const float *)x.buf + row * width);
+        if (found != NULL)
+            score_rows(&forest, x.buf, rows, width, (double *)PyBytes_AS_STRING(found));
     }
     release(&forest);
     PyBuffer_Release(&x);
@@ -627,27 +695,27 @@ numbers(PyObject *self, PyObject *args)
     return found;
 }
 
-/* pages.chances(page, first forest, second forest) -> the chance of each block to be main text: doubles in bytes */
+/* pages.chances(page, first packed forest, second packed forest) -> the chance of each block to be main text: doubles in bytes */
 static PyObject *
 chances(PyObject *self, PyObject *args)
 {
-    PyObject *given, *arrays[2], *found = NULL;
-    Forest first = {.held = 0}, second = {.held = 0};
+    PyObject *given, *packed[2], *found = NULL;
+    Forest first = {.packed = {.obj = NULL}}, second = {.packed = {.obj = NULL}};
     Page page;
-    if (!PyArg_ParseTuple(args, "OOO", &given, &arrays[0], &arrays[1]))
+    if (!PyArg_ParseTuple(args, "OOO", &given, &packed[0], &packed[1]))
         return NULL;
-    if (!take_page(given, &page) && !take_forest(arrays[0], FEATURES, &first)
-        && !take_forest(arrays[1], FEATURES + CONTEXT, &second)) {
+    if (!take_page(given, &page) && !take_forest(packed[0], FEATURES, &first)
+        && !take_forest(packed[1], FEATURES + CONTEXT, &second)) {
         Py_ssize_t n = page.view.n, width = FEATURES + CONTEXT;
         float *x = malloc((size_t)(n * width) * sizeof *x);
         found = PyBytes_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(double));
         double *chance = found ? (double *)PyBytes_AS_STRING(found) : NULL;
         int failed = x == NULL || chance == NULL || fill_features(&page.view, x, width);
-        for (Py_ssize_t i = 0; !failed && i < n; i++)
-            chance[i] = score_row(&first, x + i * width);
+        if (!failed)
+            score_rows(&first, x, n, width, chance);
         failed = failed || fill_context(&page.view, chance, x, width);
-        for (Py_ssize_t i = 0; !failed && i < n; i++)
-            chance[i] = score_row(&second, x + i * width);
+        if (!failed)
+            score_rows(&second, x, n, width, chance);
         free(x);
         if (failed) {
             Py_CLEAR(found);
@@ -669,6 +737,7 @@ static PyMethodDef methods[] = {
     {"set_numbers", set_numbers, METH_VARARGS, NULL},
     {"set_logistic", set_logistic, METH_VARARGS, NULL},
     {"numbers", numbers, METH_VARARGS, NULL},
+    {"pack_forest", pack_forest, METH_VARARGS, NULL},
     {"chances", chances, METH_VARARGS, NULL},
     {"score", score, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
