@@ -126,6 +126,7 @@ def plan(
     sample: Annotated[int, typer.Option(help="How many files to try, chosen by the seed.", min=1)] = 2,
     seed: Seed = 0,
     workers: Annotated[int, typer.Option(help="Workers that the prediction is for.", min=1)] = os.cpu_count() or 1,
+    cluster: Annotated[str, typer.Option(help="Instead of --workers: MACHINESxCORES, e.g. 20x64.")] = "",
     core_hour_price: Annotated[float, typer.Option(help="What a core costs an hour, in your currency.")] = 0.04,
     as_json: AsJson = False,
 ) -> None:
@@ -133,6 +134,7 @@ def plan(
     from pipeline.commands.plan import make_plan, show_plan
 
     source = _sources(inputs, crawl, files, seed)
+    workers = _cores(cluster) if cluster else workers
     prediction = make_plan(
         _recipe(preset, settings), source, sample, seed, workers, core_hour_price, _progress(as_json)
     )
@@ -354,6 +356,13 @@ def _sources(inputs: list[str], crawl: str, files: int, seed: int) -> list[str]:
     from pipeline.sources.commoncrawl import crawl_files
 
     return crawl_files(crawl, files, seed)
+
+
+def _cores(cluster: str) -> int:
+    machines, _, cores = cluster.partition("x")
+    if not (machines.isdigit() and cores.isdigit() and int(machines) * int(cores)):
+        raise GristmillError("a cluster is MACHINESxCORES", f"--cluster {cluster}", "For example --cluster 20x64.")
+    return int(machines) * int(cores)
 
 
 def _progress(as_json: bool) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 import time
@@ -70,7 +71,11 @@ def make_plan(
     with tempfile.TemporaryDirectory(prefix="gristmill-plan-") as folder:
         tasks = [RefineTask(split, recipe, folder, refine_key(split, recipe)) for split in splits]
         units = []
-        with Pool(workers, 3 * recipe.limits.page_cpu_seconds + 30, recipe.limits.worker_memory_mb << 20) as pool:
+        with Pool(
+            min(workers, os.cpu_count() or 1),
+            3 * recipe.limits.page_cpu_seconds + 30,
+            recipe.limits.worker_memory_mb << 20,
+        ) as pool:
             for done, (_, about) in enumerate(pool.run(refine_split, tasks, RefineTask.after), 1):
                 progress("refine", done, len(tasks), about)
         for task in tasks:
@@ -95,14 +100,16 @@ def make_plan(
         "documents": estimates["documents"],
         "tokens": {key: value / _CHARS_A_TOKEN for key, value in estimates["chars"].items()},
         "output_bytes": estimates["out_bytes"],
-        "splits": round(total / (recipe.split_mb << 20)) or 1,
+        "splits": (count := max(len(files), round(total / (recipe.split_mb << 20)))),
+        # Refining and placing are a task a split; the rest are two orders of magnitude fewer, for full-sized splits.
+        "tasks": 2 * count,
     }
 
 
 def show_plan(out: Console, plan: dict[str, Any]) -> None:
     """The prediction as a table."""
     out.print(
-        f"{plan['files']:,} files, about {plan['input_bytes'] / 1e9:,.2f} GB, {plan['splits']:,} splits; "
+        f"{plan['files']:,} files, about {plan['input_bytes'] / 1e9:,.2f} GB, {plan['splits']:,} splits, {plan['tasks']:,} tasks; "
         f"{len(plan['sampled'])} files tried in {plan['sample_seconds']:.0f} s"
     )
     table = Table(box=None, header_style="dim")
