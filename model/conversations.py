@@ -40,7 +40,7 @@ def read_conversations(paths: Iterable[str | Path]) -> Iterator[Conversation]:
     of what is no conversation: broken JSON, no messages, an unknown role, an empty answer.
     """
     for path in map(Path, paths):
-        for number, row in _rows(path):
+        for number, row in read_rows(path):
             origin = f"{path.name}:{number}"
             try:
                 yield Conversation(tuple(_messages(row)), origin)
@@ -107,8 +107,8 @@ def _text(value: Any) -> str:
     return value
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line or row from 1, what stands there)."""
+def read_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    """What stands in each line or row of a `.jsonl`, `.json` or `.parquet` file, with its number from 1."""
     if path.suffix == ".parquet":
         yield from enumerate(_parquet(path), 1)
         return
