@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing as mp
+import os
 import signal
+import threading
 import time
 import traceback
 from collections import deque
@@ -173,7 +175,7 @@ class _Worker:
     def receive(self) -> Any:
         try:
             return self.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError: it died with half of its answer sent
             self._process.join()
             code = self._process.exitcode or 0
             return Crash(int(self._beat[0]), f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit {code}")
@@ -240,11 +242,27 @@ def _work(pipe: Connection, beat: Any, memory: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """A killed run leaves no workers behind: Linux sends the signal, elsewhere the closed pipe ends them."""
-    with contextlib.suppress(OSError, AttributeError):
-        import ctypes
+    """A killed run leaves no workers behind that go on with their task beside the run that resumes it.
 
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: when the fork server goes, so do we
+    The parent holds the other end of a pipe; when that closes, the kernel sends SIGIO, which ends this process even
+    within native code. (The fork server's own death tells nothing: it lives as long as any worker does.)
+    """
+    parent = mp.parent_process()
+    if parent is None:
+        return
+    pipe = parent.sentinel
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        import fcntl
+
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    threading.Thread(target=_leave_after, args=(pipe,), daemon=True).start()  # where a pipe sends no signal
+
+
+def _leave_after(pipe: int) -> None:
+    wait([pipe])
+    os._exit(1)
 
 
 def _limit_memory(memory: int) -> None:

@@ -101,6 +101,8 @@ class Run:
         work = self.work = self.work or home.sub("work")
         with _lease(home):
             self._check_folder(home)
+            for folder in ("", *PUBLISHED):
+                self.out.sweep(folder)  # of a run that was killed while it published
             yield "refine"
             keys, refined = self._refine(work)
             yield "dedup"
@@ -114,7 +116,7 @@ class Run:
             units = [f"tokenizer/{tokenizer_key}", *(t.folder for t in shards), *(t.folder for t in ledger)]
             about = self._about(refined, duplicates, tokenizer, shard_facts, ledger_facts)
             manifest = self._publish(work, units, about)
-            self._tell(home, work, keys, manifest)
+            self._tell(home, work, keys, placed, manifest)
             self.outcome = Outcome(manifest, self.seconds, self.tasks_done)
 
     # ---- phases ------------------------------------------------------------------------------------------------
@@ -246,7 +248,14 @@ class Run:
         self.seconds["publish"] = time.monotonic() - begun
         return manifest
 
-    def _tell(self, home: Folder, work: Folder, keys: Sequence[str], manifest: Manifest) -> None:
+    def _tell(
+        self,
+        home: Folder,
+        work: Folder,
+        keys: Sequence[str],
+        placed: Sequence[tuple[str, str, dict[str, Any]]],
+        manifest: Manifest,
+    ) -> None:
         """The run's own folder: times, the machine, and the report. Nothing of it is published."""
         timings = [work.read_json(f"refine/{key}/timing.json") for key in keys]
         metrics = {
@@ -259,7 +268,8 @@ class Run:
         }
         home.write_json("metrics.json", metrics)
         facts = collect_facts(self.out, manifest, self.recipe)
-        samples = [work.sub(f"refine/{key}").read_table("samples.parquet") for key in keys]
+        folders = [f"refine/{key}" for key in keys] + [name for _, name, _ in placed]
+        samples = (work.read_table(f"{folder}/samples.parquet") for folder in folders)
         write_report(home, facts, metrics, samples)
 
     # ---- what phases share -------------------------------------------------------------------------------------

@@ -2,8 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.errors import GristmillError
@@ -75,3 +80,28 @@ def test_a_record_that_never_ends_is_stopped_by_its_cpu_time() -> None:
 def test_a_task_that_crashes_twice_without_a_handler_ends_the_run_with_a_clear_error() -> None:
     with Pool(1) as pool, pytest.raises(GristmillError, match="ended twice"):
         list(pool.run(die_on_poison, [()]))
+
+
+def spin_for_ever(marks: str) -> None:
+    Path(marks, str(os.getpid())).touch()
+    while True:
+        pass
+
+
+def test_a_pool_that_is_killed_leaves_no_worker_behind(tmp_path: Path) -> None:
+    code = (
+        "from pipeline.pool import Pool\nfrom tests.test_pool import spin_for_ever\n"
+        f"list(Pool(2).run(spin_for_ever, [{str(tmp_path)!r}] * 2))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as owner:
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+        workers = [psutil.Process(int(mark.name)) for mark in tmp_path.iterdir()]
+        owner.kill()
+    wait_until(lambda: not any(w.is_running() and w.status() != psutil.STATUS_ZOMBIE for w in workers))
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
+    limit = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < limit
+        time.sleep(0.05)

@@ -226,6 +226,14 @@ def test_runs_that_were_killed_publish_the_same_bytes(published: Path, tmp_path:
     ]
 
 
+def test_what_a_run_left_half_written_when_it_was_killed_is_swept(published: Path, tmp_path: Path) -> None:
+    shutil.copytree(published, tmp_path / "ds")
+    for name in (".README.md.8sj2.tmp", "text/.train-00000.parquet.link.tmp", "tokenizer/.tokenizer.json.a1.tmp"):
+        (tmp_path / "ds" / name).write_text("half")
+    run_sample(tmp_path / "ds")
+    assert tree(tmp_path / "ds") == tree(published)
+
+
 def test_the_manifest_names_neither_time_nor_machine(published: Path) -> None:
     import os
     import socket

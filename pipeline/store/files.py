@@ -184,6 +184,7 @@ class Folder:
                 os.replace(temporary, target)
                 with contextlib.suppress(FileNotFoundError):  # replacing a file by its own link leaves the link
                     os.unlink(temporary)
+                _sync(os.path.dirname(target))
                 return
         if not self.is_local and (other.is_local or other._fs == self._fs):
             with _reached(self.url):
@@ -205,17 +206,21 @@ class Folder:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 
+    def sweep(self, under: str = "") -> None:
+        """Remove the temporary files that killed writers left right in `under`; nobody else may be writing there."""
+        top = self.path(under) if under else self.root
+        if self.is_local and os.path.isdir(top):
+            for name in os.listdir(top):
+                if name.startswith(".") and name.endswith(".tmp"):
+                    os.unlink(f"{top}/{name}")
+
     def _place(self, temporary: str, target: str) -> None:
         if not self.is_local:
             with _reached(self.url):
                 self._fs.put_file(temporary, target)
             return
         os.replace(temporary, target)
-        folder = os.open(os.path.dirname(target), os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(os.path.dirname(target))
 
 
 @contextlib.contextmanager
@@ -235,6 +240,15 @@ def _reached(url: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[No
             url,
             "Check that the bucket is there, its address (AWS_ENDPOINT_URL), and that your credentials may write it.",
         ) from error
+
+
+def _sync(path: str) -> None:
+    """Make the names in a local folder last: a manifest that comes after must not outlive what it names."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _sha256(file: IO[bytes]) -> str:
