@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from model.commands import chat, evaluate, export, generate, sft
+
 app = typer.Typer(help="Train a language model on published tokens, and plan how.", no_args_is_help=True)
 out = Console(highlight=False)
 
@@ -55,6 +57,7 @@ def pretrain(
     verify: Annotated[bool, typer.Option(help="Check every shard's SHA-256 before the start.")] = True,
 ) -> None:
     """Train a base model. Run it again to resume; `torchrun -m model pretrain …` spreads it over GPUs."""
+    _need_torch()
     from model.data import Source
     from model.optim import OptimizerConfig
     from model.pretrain import PretrainConfig
@@ -160,6 +163,19 @@ def scaling(
         table.add_row(run.name, *numbers, f"{run.loss:.4f}", f"{law.at(run.flops):.4f}")
     out.print(table)
     out.print(f"\nloss = {law.floor:.4f} + {law.scale:.4g} C^-{law.exponent:.4f}   drawn in {plot}")
+
+
+def _need_torch() -> None:
+    from importlib.util import find_spec
+
+    from pipeline.errors import GristmillError
+
+    if find_spec("torch") is None:
+        raise GristmillError("torch is not installed", "gristmill train", "pip install 'gristmill[train]'")
+
+
+for command in (sft, generate, chat, evaluate, export):
+    app.command()(command)
 
 
 def _one_of(value: str, where: str, *allowed: str) -> Any:

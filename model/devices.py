@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
+if TYPE_CHECKING:  # plans are made where torch is not installed
+    import torch
 
 
 class Device(NamedTuple):
@@ -36,9 +37,12 @@ def peak_flops(device: torch.device) -> float | None:
     """The device's peak in FLOP/s, None where the table does not know it."""
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
+    name = device_name(device)
     return next((known.flops for key, known in DEVICES.items() if key in name), None)
 
 
 def device_name(device: torch.device) -> str:
+    """As the driver names it; for a CPU how many threads compute."""
+    import torch
+
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"

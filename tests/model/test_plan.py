@@ -1,6 +1,8 @@
 """Plans against published numbers; the power law against one that is known."""
 
 import json
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import pytest
@@ -96,3 +98,8 @@ def test_the_command_prints_a_start_line_and_json():
     facts = json.loads(CliRunner().invoke(app, ["plan", "--parameters", "124e6", "--json"]).output)
     assert facts["model"] == "124m"
     assert {"name", "value", "unit", "formula", "source"} == set(facts["figures"][0])
+
+
+def test_a_plan_needs_no_torch():
+    code = "import sys; sys.modules['torch'] = None; from model.plan import plan; print(plan(parameters=124e6).model)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "124m\n"

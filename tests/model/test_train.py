@@ -72,7 +72,7 @@ def test_a_killed_run_goes_on_to_the_digit(dataset, tmp_path):
     )
     out = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", code, str(out), str(dataset)], cwd=ROOT)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while len(losses(out)) < 5 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
