@@ -32,6 +32,7 @@ QUIET = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_UI_V2_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "30",  # seconds that a write waits for SQLite's lock on a busy machine
 }
 
 
