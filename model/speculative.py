@@ -25,8 +25,10 @@ class Speculated:
 
 
 @torch.inference_mode()
-def speculate(model: Model, draft: Model, prompt: list[int], sampling: Sampling, ahead: int = 4) -> Speculated:
-    """Complete `prompt` with `model`, checking `ahead` tokens of `draft` at a time.
+def speculate(
+    model: Model, draft: Model, prompt: list[int], sampling: Sampling, ahead: int = 4, vocab_size: int = 0
+) -> Speculated:
+    """Complete `prompt` with `model`, checking `ahead` tokens of `draft` at a time; ids from `vocab_size` on are padding.
 
     Greedy output is the model's own; sampled output has its distribution. Raises GristmillError where the two have
     not the same vocabulary, or the prompt does not fit.
@@ -39,7 +41,8 @@ def speculate(model: Model, draft: Model, prompt: list[int], sampling: Sampling,
         raise GristmillError(f"the prompt has {len(prompt)} tokens", "prompt", f"It must have 1 to {limit - 1}.")
     room = min(sampling.max_tokens, limit - len(prompt))
     (generator,) = generators(sampling.seed, [0])
-    large, small = _Reader(model, limit), _Reader(draft, limit)
+    known = vocab_size or model.config.vocab_size
+    large, small = _Reader(model, limit, known), _Reader(draft, limit, known)
     tokens, logprobs = list(prompt), list[float]()
     proposed = accepted = passes = 0
     finish: Finish = "length"
@@ -90,9 +93,9 @@ def _propose(
 class _Reader:
     """A model that reads a text which grows, and is sometimes cut back, computing only what is new."""
 
-    def __init__(self, model: Model, max_len: int) -> None:
+    def __init__(self, model: Model, max_len: int, vocab_size: int) -> None:
         weight = model.output_weight
-        self.model, self.read_so_far = model, list[int]()
+        self.model, self.vocab_size, self.read_so_far = model, vocab_size, list[int]()
         self.cache = KVCache(model.config, 1, max_len, weight.device, model.activation_dtype or weight.dtype)
 
     def read(self, tokens: list[int]) -> Tensor:
@@ -103,4 +106,4 @@ class _Reader:
         self.cache.lengths[0] = known
         new = torch.tensor([tokens[known:]], device=self.cache.keys.device)
         self.read_so_far = list(tokens)
-        return self.model(new, cache=self.cache)[0]
+        return self.model(new, cache=self.cache)[0, :, : self.vocab_size]
