@@ -16,7 +16,14 @@ Reads a dataset through the contract of its shards alone and imports nothing els
 - `train.py`        the loop: accumulate, step, log, validate, sample, save
 - `checkpoint.py`   training state (resharding, asynchronous) and weights as safetensors
 - `plan.py`         parameters, tokens, compute, hours, cost: give some, get the rest
-- `cli.py`          `gristmill train …`
+- `chat.py`         conversations to tokens as the tokenizer's chat template has them, with the loss mask
+- `conversations.py` conversations from files of five forms
+- `sft.py`          fine-tuning on conversations, packed within document masks
+- `lora.py`         LoRA and QLoRA in PEFT's format; `nf4.py`, its four-bit weights
+- `generate.py`     Engine: continuous batches, prefix cache, best of n; `sampling.py`, `constrain.py`, `speculative.py`
+- `evaluate.py`     bits per byte, multiple choice, cloze, pairs, memorisation; `tasks.py`, the items
+- `export.py`       folders for transformers and vLLM; `gguf.py`, a file for llama.cpp
+- `cli.py`          `gristmill train …`; `commands.py`, those of fine-tuning, generation, evaluation and export
 
 Nothing is imported here, so that `import model` costs nothing; ask each module for its names.
 """

@@ -109,7 +109,7 @@ def _add_tokenizer(writer: gguf.GGUFWriter, source: Path, vocab_size: int) -> No
     ends = end_ids(source)
     writer.add_eos_token_id(ends[0])
     if len(ends) > 1:
-        writer.add_eot_token_id(ends[1])
+        writer.add_eot_token_id(ends[0])  # a model that chats ends its turn so; the other one ends documents
     writer.add_add_bos_token(False)
     config = json.loads(files.get("tokenizer_config.json", b"{}"))
     special = {token: index for index, token in enumerate(tokens)}
