@@ -68,7 +68,7 @@ int spans_push(Spans *spans, Py_ssize_t start, Py_ssize_t stop); /* -1 and Memor
 void spans_free(Spans *spans);
 int split_lines(Chars chars, Spans *lines); /* as str.splitlines */
 
-/* lexicon.c */
+/* table.c: what a Lexicon has learnt, until it is full. Tokens and chunks are only ever added. */
 enum { PLAIN = 1, ALPHABETIC = 2, SENTENCE_END = 4, PUNCTUATION = 8 };
 
 typedef struct {
@@ -79,26 +79,104 @@ typedef struct {
     int flags;
 } Token;
 
+#define DEPENDS UINT32_MAX /* a chunk's count, where its tokens depend on its neighbours */
+#define INLINE_KEY 40
+#define INLINE_IDS 2
+
+/* One cache line: the characters and tokens of most chunks lie in it. */
+typedef struct {
+    uint64_t hash;
+    uint32_t length : 31, narrow : 1; /* narrow: characters in key.bytes, else from key.at in the table's keys */
+    uint32_t count;
+    union {
+        uint32_t ids[INLINE_IDS];
+        Py_ssize_t at; /* in the table's ids, where there are more */
+    } tokens;
+    union {
+        unsigned char bytes[INLINE_KEY];
+        Py_ssize_t at;
+    } key;
+} Chunk;
+
+typedef struct {
+    uint32_t *slots; /* index + 1, or 0 */
+    Py_ssize_t count;
+} Slots;
+
 typedef struct {
     Token *tokens; /* each different token once */
     Py_ssize_t token_count, token_room;
-    PyObject *token_index; /* dict: str → index in tokens */
-    struct Chunk *chunks;
+    Chunk *chunks;
     Py_ssize_t chunk_count, chunk_room;
-    uint32_t *slots; /* hash table over chunks: index + 1, or 0 */
-    Py_ssize_t slot_count;
-    Py_UCS4 *keys; /* the chunks' characters */
+    Slots token_slots, chunk_slots;
+    Py_UCS4 *keys;
     Py_ssize_t key_count, key_room;
-    uint32_t *ids; /* the chunks' tokens */
+    uint32_t *ids;
     Py_ssize_t id_count, id_room;
-    Py_ssize_t chars; /* in tokens and keys */
-    uint32_t serial; /* of the last marks */
+    Py_ssize_t chars;    /* in tokens and keys */
+    uint32_t serial;     /* of the last marks */
     Py_ssize_t references;
 } Table;
 
+Table *table_new(void); /* with one reference; NULL on error */
+void table_release(Table *table);
+Py_ssize_t find_token(const Table *table, Chars text, Span span, uint64_t hash);
+/* The token's index; `token` is its str, or NULL to have one made; -1 on error. May run Python code. */
+Py_ssize_t add_token(Table *table, PyObject *ends, Chars text, Span span, PyObject *token);
+Py_ssize_t add_chunk(Table *table, Chars text, Span span, uint64_t hash, const uint32_t *ids, uint32_t count);
+
+static inline uint64_t hash_span(Chars text, Span span)
+{
+    uint64_t hash = 0;
+    for (Py_ssize_t at = span.start; at < span.stop; at++)
+        hash = hash * HASH_BASE + char_at(text, at) + 1;
+    return hash;
+}
+
+static inline const uint32_t *chunk_ids(const Table *table, const Chunk *chunk)
+{
+    return chunk->count <= INLINE_IDS ? chunk->tokens.ids : table->ids + chunk->tokens.at;
+}
+
+/* The chunk's index, -1 where the table has none. */
+static inline Py_ssize_t find_chunk(const Table *table, Chars text, Span span, uint64_t hash)
+{
+    uint64_t mask = (uint64_t)(table->chunk_slots.count - 1);
+    Py_ssize_t length = span.stop - span.start, i;
+    uint32_t slot;
+    for (uint64_t at = mix(hash) & mask; (slot = table->chunk_slots.slots[at]) != 0; at = (at + 1) & mask) {
+        const Chunk *chunk = &table->chunks[slot - 1];
+        if (chunk->hash != hash || (Py_ssize_t)chunk->length != length)
+            continue;
+        if (chunk->narrow)
+            for (i = 0; i < length && chunk->key.bytes[i] == char_at(text, span.start + i); i++)
+                ;
+        else
+            for (i = 0; i < length && table->keys[chunk->key.at + i] == char_at(text, span.start + i); i++)
+                ;
+        if (i == length)
+            return (Py_ssize_t)slot - 1;
+    }
+    return -1;
+}
+
+/* plain.c */
+#define MOST_PARTS 12
+
+typedef struct {
+    uint64_t *hashes; /* of the guarded strings; 0 where a slot is free */
+    uint64_t mask;
+} Guard;
+
+int guard_fill(Guard *guard, PyObject *strings); /* -1 on error */
+/* The parts of a plain chunk, 0 where it is none. */
+int plain_parts(const Guard *guard, Chars text, Span chunk, Span *parts);
+
+/* lexicon.c */
 typedef struct {
     PyObject_HEAD
-    PyObject *chunk, *within, *ends, *guarded;
+    PyObject *chunk, *within, *ends;
+    Guard guard; /* without hashes: off */
     Py_ssize_t max_chunks;
     Table *table;
 } Lexicon;
@@ -115,9 +193,6 @@ extern PyTypeObject LexiconType, ReadingType;
 extern PyObject *token_flags; /* twin.token_flags */
 Py_ssize_t lexicon_sentences(Lexicon *lexicon, Chars line); /* -1 on error */
 PyObject *lexicon_sentences_method(PyObject *self, PyObject *line);
-
-/* plain.c */
-PyObject *plain_tokens(PyObject *guarded, Chars text, Span chunk); /* None: no plain chunk */
 
 /* repeats.c */
 PyObject *reading_repeats(PyObject *self, PyObject *unused);

@@ -1,75 +1,12 @@
 /* Lexicon and Reading: the words of a text through a memo of chunks, as numbers of different tokens. */
 #include "filters.h"
 
-typedef struct Chunk {
-    uint64_t hash;
-    Py_ssize_t key, first; /* its characters in keys, its tokens in ids */
-    uint32_t length, count;
-} Chunk;
-
-#define DEPENDS UINT32_MAX /* a chunk's count, where its tokens depend on its neighbours */
-#define REACH 16           /* chunks on either side that can bear on it, as in ../results.py */
+#define REACH 16 /* chunks on either side that can bear on one, as in ../results.py */
 
 typedef struct {
     uint32_t *ids;
     Py_ssize_t count, room;
 } Ids;
-
-int grow(void **items, Py_ssize_t *room, Py_ssize_t needed, size_t size)
-{
-    if (needed <= *room)
-        return 0;
-    Py_ssize_t more = *room < 32 ? 64 : *room * 2;
-    if (more < needed)
-        more = needed;
-    if ((size_t)more > PY_SSIZE_T_MAX / size) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    void *grown = PyMem_Realloc(*items, (size_t)more * size);
-    if (grown == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    *items = grown;
-    *room = more;
-    return 0;
-}
-
-static void table_release(Table *table)
-{
-    if (table == NULL || --table->references > 0)
-        return;
-    for (Py_ssize_t i = 0; i < table->token_count; i++)
-        Py_DECREF(table->tokens[i].text);
-    PyMem_Free(table->tokens);
-    PyMem_Free(table->chunks);
-    PyMem_Free(table->slots);
-    PyMem_Free(table->keys);
-    PyMem_Free(table->ids);
-    Py_XDECREF(table->token_index);
-    PyMem_Free(table);
-}
-
-static Table *table_new(void)
-{
-    Table *table = PyMem_Calloc(1, sizeof(Table));
-    if (table == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    table->references = 1;
-    table->slot_count = 1024;
-    table->slots = PyMem_Calloc((size_t)table->slot_count, sizeof(uint32_t));
-    table->token_index = PyDict_New();
-    if (table->slots == NULL || table->token_index == NULL) {
-        if (table->slots == NULL)
-            PyErr_NoMemory();
-        table_release(table);
-        return NULL;
-    }
-    return table;
-}
 
 /* The table to read with, one more reference; a full one is left to those who still hold it. */
 static Table *table_of(Lexicon *lexicon)
@@ -87,181 +24,65 @@ static Table *table_of(Lexicon *lexicon)
     return table;
 }
 
-static int token_shape(PyObject *token, PyObject *ends, int *flags)
+/* Adds the token, a str, to `ids`. */
+static int push_token(Lexicon *lexicon, Table *table, PyObject *token, Ids *ids)
 {
-    /* Plain words and numbers are told here, everything else by the twin. */
-    Chars chars = chars_of(token);
-    int letters = 0, others = chars.length == 0;
-    for (Py_ssize_t i = 0; i < chars.length && !others; i++) {
-        Py_UCS4 c = char_at(chars, i);
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
-            letters = 1;
-        else if (!(c >= '0' && c <= '9'))
-            others = 1;
-    }
-    if (!others) {
-        *flags = PLAIN | (letters ? ALPHABETIC : 0);
-        return 0;
-    }
-    PyObject *number = PyObject_CallFunctionObjArgs(token_flags, token, ends, NULL);
-    if (number == NULL)
-        return -1;
-    long value = PyLong_AsLong(number);
-    Py_DECREF(number);
-    if (value == -1 && PyErr_Occurred())
-        return -1;
-    *flags = (int)value;
-    return 0;
-}
-
-/* The token's number, -1 on error. */
-static Py_ssize_t intern_token(Table *table, PyObject *ends, PyObject *token)
-{
-    if (!PyUnicode_CheckExact(token)) {
+    if (!PyUnicode_CheckExact(token) || PyUnicode_READY(token) < 0) {
         PyErr_SetString(PyExc_TypeError, "a token is a str");
         return -1;
     }
-    PyObject *known = PyDict_GetItemWithError(table->token_index, token);
-    if (known != NULL)
-        return PyLong_AsSsize_t(known);
-    int flags;
-    if (PyErr_Occurred() || token_shape(token, ends, &flags) < 0)
-        return -1;
-    /* The twin may have run other code on this table: look again before adding. */
-    known = PyDict_GetItemWithError(table->token_index, token);
-    if (known != NULL)
-        return PyLong_AsSsize_t(known);
-    if (PyErr_Occurred() ||
-        grow((void **)&table->tokens, &table->token_room, table->token_count + 1, sizeof(Token)) < 0)
-        return -1;
-    PyObject *number = PyLong_FromSsize_t(table->token_count);
-    if (number == NULL)
-        return -1;
-    int failed = PyDict_SetItem(table->token_index, token, number);
-    Py_DECREF(number);
-    if (failed < 0)
-        return -1;
-    Token *made = &table->tokens[table->token_count];
     Chars chars = chars_of(token);
-    made->text = Py_NewRef(token);
-    made->hash = 0;
-    made->power = 1;
-    made->length = chars.length;
-    made->flags = flags;
-    made->mark = 0;
-    for (Py_ssize_t i = 0; i < chars.length; i++) {
-        made->hash = made->hash * HASH_BASE + char_at(chars, i) + 1;
-        made->power *= HASH_BASE;
-    }
-    table->chars += chars.length;
-    return table->token_count++;
-}
-
-static int grow_slots(Table *table)
-{
-    Py_ssize_t count = table->slot_count * 2;
-    uint32_t *slots = PyMem_Calloc((size_t)count, sizeof(uint32_t));
-    if (slots == NULL) {
-        PyErr_NoMemory();
+    Py_ssize_t id = add_token(table, lexicon->ends, chars, (Span){0, chars.length}, token);
+    if (id < 0 || grow((void **)&ids->ids, &ids->room, ids->count + 1, sizeof(uint32_t)) < 0)
         return -1;
-    }
-    for (Py_ssize_t i = 0; i < table->chunk_count; i++) {
-        uint64_t at = mix(table->chunks[i].hash) & (uint64_t)(count - 1);
-        while (slots[at])
-            at = (at + 1) & (uint64_t)(count - 1);
-        slots[at] = (uint32_t)i + 1;
-    }
-    PyMem_Free(table->slots);
-    table->slots = slots;
-    table->slot_count = count;
+    ids->ids[ids->count++] = (uint32_t)id;
     return 0;
 }
 
-static inline Py_ssize_t find_chunk(const Table *table, Chars text, Span span, uint64_t hash)
+/* Ask Python for the chunk's tokens. */
+static int ask_chunk(Lexicon *lexicon, Table *table, Chars text, Span span, Ids *ids, int *depends)
 {
-    uint64_t mask = (uint64_t)(table->slot_count - 1);
-    Py_ssize_t length = span.stop - span.start;
-    for (uint64_t at = mix(hash) & mask; table->slots[at]; at = (at + 1) & mask) {
-        const Chunk *chunk = &table->chunks[table->slots[at] - 1];
-        if (chunk->hash != hash || chunk->length != length)
-            continue;
-        const Py_UCS4 *key = table->keys + chunk->key;
-        Py_ssize_t i = 0;
-        while (i < length && key[i] == char_at(text, span.start + i))
-            i++;
-        if (i == length)
-            return table->slots[at] - 1;
-    }
-    return -1;
-}
-
-/* The chunk's tokens: a new tuple, and whether they depend on its neighbours; NULL on error. */
-static PyObject *chunk_tokens(Lexicon *lexicon, Chars text, Span span, int *depends)
-{
-    const char *data = (const char *)text.data;
-    PyObject *plain = lexicon->guarded ? plain_tokens(lexicon->guarded, text, span) : Py_NewRef(Py_None);
-    *depends = 0;
-    if (plain != Py_None)
-        return plain;
-    Py_DECREF(plain);
-    PyObject *chunk = PyUnicode_FromKindAndData(text.kind, data + span.start * text.kind, span.stop - span.start);
-    PyObject *answer = chunk ? PyObject_CallOneArg(lexicon->chunk, chunk) : NULL, *tokens = NULL;
+    const char *start = (const char *)text.data + span.start * text.kind;
+    PyObject *chunk = PyUnicode_FromKindAndData(text.kind, start, span.stop - span.start);
+    PyObject *answer = chunk ? PyObject_CallOneArg(lexicon->chunk, chunk) : NULL;
     Py_XDECREF(chunk);
     if (answer == NULL)
-        return NULL;
-    if (!PyTuple_Check(answer) || PyTuple_GET_SIZE(answer) != 2 || !PyTuple_Check(PyTuple_GET_ITEM(answer, 0)))
+        return -1;
+    PyObject *tokens = PyTuple_Check(answer) && PyTuple_GET_SIZE(answer) == 2 ? PyTuple_GET_ITEM(answer, 0) : NULL;
+    int failed = tokens == NULL || !PyTuple_Check(tokens);
+    if (failed)
         PyErr_SetString(PyExc_TypeError, "a chunk gives (tokens, whether its neighbours may change them)");
-    else if ((*depends = PyObject_IsTrue(PyTuple_GET_ITEM(answer, 1))) >= 0)
-        tokens = Py_NewRef(PyTuple_GET_ITEM(answer, 0));
+    else
+        failed = (*depends = PyObject_IsTrue(PyTuple_GET_ITEM(answer, 1))) < 0;
+    for (Py_ssize_t i = 0; !failed && i < PyTuple_GET_SIZE(tokens); i++)
+        failed = push_token(lexicon, table, PyTuple_GET_ITEM(tokens, i), ids) < 0;
     Py_DECREF(answer);
-    return tokens;
+    return failed ? -1 : 0;
 }
 
 /* Find out the chunk's tokens and keep them; its index, -1 on error. */
 static Py_ssize_t learn_chunk(Lexicon *lexicon, Table *table, Chars text, Span span, uint64_t hash)
 {
-    Py_ssize_t length = span.stop - span.start, found = -1;
-    int depends;
-    Ids ids = {NULL, 0, 0};
-    PyObject *tokens = chunk_tokens(lexicon, text, span, &depends);
-    Py_ssize_t count = tokens ? PyTuple_GET_SIZE(tokens) : -1;
-    if (count < 0 || grow((void **)&ids.ids, &ids.room, count, sizeof(uint32_t)) < 0)
-        goto done;
-    for (; ids.count < count; ids.count++) {
-        Py_ssize_t id = intern_token(table, lexicon->ends, PyTuple_GET_ITEM(tokens, ids.count));
+    Span parts[MOST_PARTS];
+    uint32_t few[MOST_PARTS];
+    int count = lexicon->guard.hashes ? plain_parts(&lexicon->guard, text, span, parts) : 0, depends = 0;
+    for (int i = 0; i < count; i++) {
+        Py_ssize_t id = add_token(table, lexicon->ends, text, parts[i], NULL);
         if (id < 0)
-            goto done;
-        ids.ids[ids.count] = (uint32_t)id;
+            return -1;
+        few[i] = (uint32_t)id;
     }
-    /* All Python code has run; it may have read this very chunk. Nothing runs from here on. */
+    Ids ids = {NULL, 0, 0};
+    Py_ssize_t found = -1;
+    if (count == 0 && ask_chunk(lexicon, table, text, span, &ids, &depends) < 0)
+        goto done;
+    /* All Python code has run; it may have read this very chunk. */
     found = find_chunk(table, text, span, hash);
-    if (found >= 0)
-        goto done;
-    if (length >= UINT32_MAX || count >= UINT32_MAX) {
-        PyErr_SetString(PyExc_OverflowError, "a chunk of 2**32 characters");
-        goto done;
-    }
-    if (grow((void **)&table->chunks, &table->chunk_room, table->chunk_count + 1, sizeof(Chunk)) < 0 ||
-        grow((void **)&table->keys, &table->key_room, table->key_count + length, sizeof(Py_UCS4)) < 0 ||
-        grow((void **)&table->ids, &table->id_room, table->id_count + count, sizeof(uint32_t)) < 0 ||
-        (table->chunk_count * 2 >= table->slot_count && grow_slots(table) < 0))
-        goto done;
-    memcpy(table->ids + table->id_count, ids.ids, (size_t)count * sizeof(uint32_t));
-    for (Py_ssize_t i = 0; i < length; i++)
-        table->keys[table->key_count + i] = char_at(text, span.start + i);
-    table->chunks[table->chunk_count] = (Chunk){
-        hash, table->key_count, table->id_count, (uint32_t)length, depends ? DEPENDS : (uint32_t)count};
-    table->key_count += length;
-    table->id_count += count;
-    table->chars += length;
-    uint64_t mask = (uint64_t)(table->slot_count - 1), at = mix(hash) & mask;
-    while (table->slots[at])
-        at = (at + 1) & mask;
-    found = table->chunk_count++;
-    table->slots[at] = (uint32_t)found + 1;
+    if (found < 0)
+        found = add_chunk(table, text, span, hash, count ? few : ids.ids,
+                          depends ? DEPENDS : (uint32_t)(count ? count : ids.count));
 done:
     PyMem_Free(ids.ids);
-    Py_XDECREF(tokens);
     return found;
 }
 
@@ -301,12 +122,8 @@ static int ask_within(Lexicon *lexicon, Table *table, Chars text, Span part, Ids
             failed = 1;
             break;
         }
-        if (!PyUnicode_Check(word) || PyUnicode_GET_LENGTH(word) > 0) {
-            Py_ssize_t id = intern_token(table, lexicon->ends, word);
-            failed = id < 0 || grow((void **)&ids->ids, &ids->room, ids->count + 1, sizeof(uint32_t)) < 0;
-            if (!failed)
-                ids->ids[ids->count++] = (uint32_t)id;
-        }
+        if (!PyUnicode_Check(word) || PyUnicode_GET_LENGTH(word) > 0)
+            failed = push_token(lexicon, table, word, ids) < 0;
         Py_DECREF(word);
     }
     Py_DECREF(fast);
@@ -333,18 +150,19 @@ static int ask_neighbours(Lexicon *lexicon, Table *table, Chars text, Span chunk
 }
 
 /* The tokens of the chunk that starts at `at`, behind those in `ids`. */
-static inline int add_chunk(Lexicon *lexicon, Table *table, Chars text, Py_ssize_t at, Py_ssize_t *stop, Ids *ids)
+static inline int read_chunk(Lexicon *lexicon, Table *table, Chars text, Py_ssize_t at, Py_ssize_t *stop, Ids *ids)
 {
     Py_ssize_t index = next_chunk(lexicon, table, text, at, stop);
     if (index < 0)
         return -1;
-    Chunk chunk = table->chunks[index];
-    if (chunk.count == DEPENDS)
+    const Chunk *chunk = &table->chunks[index];
+    if (chunk->count == DEPENDS)
         return ask_neighbours(lexicon, table, text, (Span){at, *stop}, ids);
-    if (grow((void **)&ids->ids, &ids->room, ids->count + chunk.count, sizeof(uint32_t)) < 0)
+    if (grow((void **)&ids->ids, &ids->room, ids->count + chunk->count, sizeof(uint32_t)) < 0)
         return -1;
-    for (uint32_t i = 0; i < chunk.count; i++)
-        ids->ids[ids->count++] = table->ids[chunk.first + i];
+    const uint32_t *found = chunk_ids(table, chunk);
+    for (uint32_t i = 0; i < chunk->count; i++)
+        ids->ids[ids->count++] = found[i];
     return 0;
 }
 
@@ -353,7 +171,7 @@ static inline int read_kind(Lexicon *lexicon, Table *table, Chars text, Ids *ids
     for (Py_ssize_t at = 0; at < text.length;)
         if (is_space(char_at(text, at)))
             at++;
-        else if (add_chunk(lexicon, table, text, at, &at, ids) < 0)
+        else if (read_chunk(lexicon, table, text, at, &at, ids) < 0)
             return -1;
     return 0;
 }
@@ -410,7 +228,7 @@ static int line_tokens(Lexicon *lexicon, Table *table, Chars line, Ids *ids)
         return ask_within(lexicon, table, line, (Span){0, line.length}, ids, 0);
     for (Py_ssize_t at = 0; at < line.length;) {
         if (!is_space(char_at(line, at))) {
-            if (add_chunk(lexicon, table, line, at, &at, ids) < 0)
+            if (read_chunk(lexicon, table, line, at, &at, ids) < 0)
                 return -1;
             continue;
         }
@@ -468,10 +286,6 @@ static PyObject *lexicon_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     Py_ssize_t max_chunks = 200000;
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOU|nO", names, &chunk, &within, &ends, &max_chunks, &guarded))
         return NULL;
-    if (guarded != Py_None && !PyAnySet_Check(guarded)) {
-        PyErr_SetString(PyExc_TypeError, "guarded is a set of str, or None");
-        return NULL;
-    }
     if (max_chunks < 1) {
         PyErr_SetString(PyExc_ValueError, "max_chunks is at least 1");
         return NULL;
@@ -483,9 +297,8 @@ static PyObject *lexicon_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     self->within = Py_NewRef(within);
     self->max_chunks = max_chunks;
     self->table = NULL;
-    self->guarded = guarded == Py_None ? NULL : Py_NewRef(guarded);
     self->ends = PyFrozenSet_New(ends);
-    if (self->ends == NULL) {
+    if (self->ends == NULL || (guarded != Py_None && guard_fill(&self->guard, guarded) < 0)) {
         Py_DECREF(self);
         return NULL;
     }
@@ -498,7 +311,7 @@ static void lexicon_dealloc(PyObject *self)
     Py_XDECREF(lexicon->chunk);
     Py_XDECREF(lexicon->within);
     Py_XDECREF(lexicon->ends);
-    Py_XDECREF(lexicon->guarded);
+    PyMem_Free(lexicon->guard.hashes);
     table_release(lexicon->table);
     Py_TYPE(self)->tp_free(self);
 }
@@ -531,9 +344,13 @@ static PyObject *reading_tally(PyObject *self, PyObject *stop_words)
     }
     uint32_t waits = ++table->serial, came = ++table->serial;
     while ((word = PyIter_Next(each)) != NULL) {
-        PyObject *number = PyDict_GetItemWithError(table->token_index, word);
-        if (number != NULL)
-            table->tokens[PyLong_AsSsize_t(number)].mark = waits;
+        if (PyUnicode_Check(word) && PyUnicode_READY(word) == 0) {
+            Chars chars = chars_of(word);
+            Span all = {0, chars.length};
+            Py_ssize_t id = find_token(table, chars, all, hash_span(chars, all));
+            if (id >= 0)
+                table->tokens[id].mark = waits;
+        }
         Py_DECREF(word);
     }
     Py_DECREF(each);

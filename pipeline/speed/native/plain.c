@@ -6,10 +6,9 @@
 #include <string.h>
 
 #define LONGEST 40 /* characters of a plain chunk */
-#define MOST 12    /* parts */
 
 typedef struct {
-    Span parts[MOST];
+    Span parts[MOST_PARTS];
     int count;
     int first_core, last_core; /* words, hyphens and numbers among the parts, from first to last */
     int mark;                  /* the first part behind them, or `count` */
@@ -45,7 +44,7 @@ static inline int is_joint(Py_UCS4 c)
 
 static int add(Shape *shape, Py_ssize_t start, Py_ssize_t stop)
 {
-    if (shape->count == MOST)
+    if (shape->count == MOST_PARTS)
         return 0;
     shape->parts[shape->count++] = (Span){start, stop};
     return 1;
@@ -118,57 +117,74 @@ static int scan(Chars text, Span chunk, Shape *shape)
     return 1;
 }
 
-/* Whether text[start:stop] is guarded; -1 on error. */
-static int is_guarded(PyObject *guarded, Chars text, Py_ssize_t start, Py_ssize_t stop)
+int guard_fill(Guard *guard, PyObject *strings)
 {
-    PyObject *key = PyUnicode_FromKindAndData(text.kind, (const char *)text.data + start * text.kind, stop - start);
-    int found = key ? PySet_Contains(guarded, key) : -1;
-    Py_XDECREF(key);
-    return found;
-}
-
-/* Whether an exception could hide in the parts; -1 on error. */
-static int may_be_exception(PyObject *guarded, Chars text, const Shape *shape, PyObject *tokens)
-{
-    int found = 0;
-    for (int i = shape->first_core; i <= shape->last_core && !found; i++)
-        found = PySet_Contains(guarded, PyTuple_GET_ITEM(tokens, i));
-    Span last = shape->parts[shape->last_core], all = {shape->parts[0].start, shape->parts[shape->count - 1].stop};
-    if (!found && shape->mark < shape->count) {
-        Span mark = shape->parts[shape->mark];
-        Py_UCS4 c = char_at(text, mark.start);
-        if (c == '.' || c == '\'' || c == 0x2019 || shape->is_short || shape->is_number)
-            found = is_guarded(guarded, text, last.start, mark.stop);
+    PyObject *each = PyObject_GetIter(strings), *item;
+    Py_ssize_t size = PyObject_Size(strings), room = 16;
+    while (size >= 0 && room < size * 4)
+        room *= 2;
+    guard->hashes = each && size >= 0 ? PyMem_Calloc((size_t)room, sizeof(uint64_t)) : NULL;
+    guard->mask = (uint64_t)room - 1;
+    if (guard->hashes == NULL && !PyErr_Occurred())
+        PyErr_NoMemory();
+    while (guard->hashes != NULL && !PyErr_Occurred() && (item = PyIter_Next(each)) != NULL) {
+        if (!PyUnicode_Check(item) || PyUnicode_READY(item) < 0)
+            PyErr_SetString(PyExc_TypeError, "guarded holds str");
+        else {
+            Chars chars = chars_of(item);
+            uint64_t hash = hash_span(chars, (Span){0, chars.length}) | 1, at = mix(hash) & guard->mask;
+            while (guard->hashes[at])
+                at = (at + 1) & guard->mask;
+            guard->hashes[at] = hash;
+        }
+        Py_DECREF(item);
     }
-    if (!found && shape->first_core > 0)
-        found = is_guarded(guarded, text, shape->parts[shape->first_core - 1].start,
-                           shape->parts[shape->first_core].stop);
-    /* Faces like "8)" and "XD" begin and end anywhere among few characters. */
-    if (shape->is_short || shape->is_number)
-        for (Py_ssize_t start = all.start; start < all.stop && !found && all.stop - all.start <= 8; start++)
-            for (Py_ssize_t stop = start + 2; stop <= all.stop && !found; stop++)
-                found = is_guarded(guarded, text, start, stop);
-    return found;
+    Py_XDECREF(each);
+    return PyErr_Occurred() ? -1 : 0;
 }
 
-PyObject *plain_tokens(PyObject *guarded, Chars text, Span chunk)
+/* Whether text[start:stop] has the hash of a guarded string: a false alarm only asks Python for nothing. */
+static int is_guarded(const Guard *guard, Chars text, Py_ssize_t start, Py_ssize_t stop)
+{
+    uint64_t hash = hash_span(text, (Span){start, stop}) | 1;
+    for (uint64_t at = mix(hash) & guard->mask; guard->hashes[at]; at = (at + 1) & guard->mask)
+        if (guard->hashes[at] == hash)
+            return 1;
+    return 0;
+}
+
+/* Whether an exception could hide in the parts. */
+static int may_be_exception(const Guard *guard, Chars text, const Shape *shape)
+{
+    const Span *parts = shape->parts;
+    Span last = parts[shape->last_core], all = {parts[0].start, parts[shape->count - 1].stop};
+    for (int i = shape->first_core; i <= shape->last_core; i++)
+        if (is_guarded(guard, text, parts[i].start, parts[i].stop))
+            return 1;
+    if (shape->mark < shape->count) {
+        Span mark = parts[shape->mark];
+        Py_UCS4 c = char_at(text, mark.start);
+        if ((c == '.' || c == '\'' || c == 0x2019 || shape->is_short || shape->is_number) &&
+            is_guarded(guard, text, last.start, mark.stop))
+            return 1;
+    }
+    if (shape->first_core > 0 &&
+        is_guarded(guard, text, parts[shape->first_core - 1].start, parts[shape->first_core].stop))
+        return 1;
+    /* Faces like "8)" and "XD" begin and end anywhere among few characters. */
+    if ((shape->is_short || shape->is_number) && all.stop - all.start <= 8)
+        for (Py_ssize_t start = all.start; start < all.stop; start++)
+            for (Py_ssize_t stop = start + 2; stop <= all.stop; stop++)
+                if (is_guarded(guard, text, start, stop))
+                    return 1;
+    return 0;
+}
+
+int plain_parts(const Guard *guard, Chars text, Span chunk, Span *parts)
 {
     Shape shape = {0};
-    if (!scan(text, chunk, &shape))
-        return Py_NewRef(Py_None);
-    PyObject *tokens = PyTuple_New(shape.count);
-    for (int i = 0; tokens != NULL && i < shape.count; i++) {
-        Span part = shape.parts[i];
-        const char *data = (const char *)text.data + part.start * text.kind;
-        PyObject *token = PyUnicode_FromKindAndData(text.kind, data, part.stop - part.start);
-        if (token == NULL)
-            Py_CLEAR(tokens);
-        else
-            PyTuple_SET_ITEM(tokens, i, token);
-    }
-    int found = tokens ? may_be_exception(guarded, text, &shape, tokens) : -1;
-    if (found == 0)
-        return tokens;
-    Py_XDECREF(tokens);
-    return found < 0 ? NULL : Py_NewRef(Py_None);
+    if (!scan(text, chunk, &shape) || may_be_exception(guard, text, &shape))
+        return 0;
+    memcpy(parts, shape.parts, (size_t)shape.count * sizeof(Span));
+    return shape.count;
 }
