@@ -22,6 +22,8 @@ TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
 )
+# How published tokenizers call the token that ends a document.
+_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>")
 
 
 def export_hf(source: str | Path, out: str | Path, dtype: Dtype = "float32") -> None:
@@ -57,9 +59,12 @@ def end_ids(folder: Path) -> tuple[int, ...]:
     stated = _stated(folder, "eos_token_id")
     ids = stated if isinstance(stated, list) else [] if stated is None else [stated]
     if not ids:
-        from pipeline.tokens import Encoder
-
-        ids = [Encoder((folder / "tokenizer.json").read_bytes()).eot_id]
+        added = json.loads(tokenizer_files(folder)["tokenizer.json"]).get("added_tokens") or []
+        named = {token["content"]: token["id"] for token in added}
+        ids = [named[name] for name in _ENDS if name in named][:1]
+    if not ids:
+        what = "nothing says which token ends a text: eos_token_id is missing"
+        raise GristmillError(what, str(folder / "config.json"), "Add eos_token_id.")
     return tuple(int(index) for index in ids)
 
 

@@ -19,7 +19,6 @@ from model.config import ModelConfig
 from model.export import end_ids, tokenizer_files
 from model.weights import load_model
 from pipeline.errors import GristmillError
-from pipeline.tokens.settings import PATTERNS
 
 Precision = Literal["f32", "f16", "bf16", "q8_0"]
 _TYPES = {
@@ -28,8 +27,20 @@ _TYPES = {
     "bf16": (gguf.GGMLQuantizationType.BF16, gguf.LlamaFileType.MOSTLY_BF16),
     "q8_0": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0),
 }
-# llama.cpp's names of the patterns, src/llama-vocab.cpp
-_PRE = {"qwen2": "qwen2", "llama3": "llama-bpe", "gpt2": "gpt-2", "o200k": "gpt-4o"}
+# How text is split before merging, by llama.cpp's names (src/llama-vocab.cpp).
+_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_UPPER, _LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
+PRETOKENIZERS = {
+    "qwen2": rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{_REST}",
+    "llama-bpe": rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}|{_REST}",
+    "gpt-2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    "gpt-4o": (
+        rf"[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]*[{_LOWER}]+{_CONTRACTIONS}?"
+        rf"|[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]+[{_LOWER}]*{_CONTRACTIONS}?"
+        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+}
 _ARCHITECTURES = {"qwen3": gguf.MODEL_ARCH.QWEN3, "llama": gguf.MODEL_ARCH.LLAMA}
 
 
@@ -127,13 +138,13 @@ def pretokenizer_name(tokenizer: dict[str, Any]) -> str:
     patterns = [found["pattern"]["Regex"] for found in steps if found.get("type") == "Split" and "Regex" in found["pattern"]]
     if not patterns and any(s.get("type") == "ByteLevel" and s.get("use_regex", True) for s in steps):
         return "smollm" if any(s.get("type") == "Digits" for s in steps) else "gpt-2"
-    for name, pattern in PATTERNS.items():
-        if patterns == [pattern] and name in _PRE:
-            return _PRE[name]
+    for name, pattern in PRETOKENIZERS.items():
+        if patterns == [pattern]:
+            return name
     raise GristmillError(
         "llama.cpp does not know how this tokenizer splits text",
         "tokenizer.json",
-        f"Train with one of the patterns {', '.join(_PRE)}.",
+        f"Train the tokenizer with one of the patterns {', '.join(PRETOKENIZERS)}.",
     )
 
 

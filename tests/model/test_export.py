@@ -122,3 +122,11 @@ def test_gguf_refuses_what_llama_cpp_does_not_know(tmp_path: Path) -> None:
     with pytest.raises(GristmillError, match="experts"):
         export_gguf(moe, tmp_path / "moe.gguf")
     assert not list(tmp_path.glob("*.gguf"))
+
+
+def test_every_pattern_of_the_tokenizer_trainer_has_its_name() -> None:
+    pytest.importorskip("gguf")
+    from model.gguf import PRETOKENIZERS
+    from pipeline.tokens.settings import PATTERNS
+
+    assert set(PRETOKENIZERS.values()) == set(PATTERNS.values())
