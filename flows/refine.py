@@ -92,7 +92,7 @@ def refine_spread(recipe: Recipe, splits: Sequence[Split], work: Folder, machine
             done.result()
 
 
-@flow(name="refine", flow_run_name="refine {shard} of {of}", persist_result=False)
+@flow(name="refine", persist_result=False)
 def refine(work: str, plan: str, shard: int, of: int, machines: Machines) -> int | State[Any]:
     """Refine every split of shard `shard` (from 0) of `of` of a stored plan; returns how many splits that are.
 
