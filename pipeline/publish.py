@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pipeline.dedup import load_verdicts
 from pipeline.recipe import Recipe, digest
 from pipeline.record import DOCUMENT_SCHEMA, ledger_schema
+from pipeline.refine import EXCERPT, SAMPLE_SCHEMA, SAMPLES_PER_RULE, rank_of
 from pipeline.store import Folder, Manifest
 from pipeline.tokens import Encoder, TokenShardWriter, part_of
 
@@ -49,7 +50,7 @@ class PlaceTask:
 
     @property
     def name(self) -> str:
-        return f"placed/{digest(self.split_key, self.dedup_key, self.recipe.key('publish'))}"
+        return f"placed/{digest('samples', self.split_key, self.dedup_key, self.recipe.key('publish'))}"
 
 
 def place_split(task: PlaceTask) -> dict[str, Any]:
@@ -59,7 +60,9 @@ def place_split(task: PlaceTask) -> dict[str, Any]:
     standing = Manifest.read(folder)
     if standing is not None:
         return standing.about
-    documents = work.read_table(f"refine/{task.split_key}/documents.parquet", columns=["id", "host", "text"])
+    documents = work.read_table(
+        f"refine/{task.split_key}/documents.parquet", columns=["id", "host", "url", "language", "text"]
+    )
     ids, hosts = documents["id"].to_pylist(), documents["host"].to_pylist()
     sizes = pc.binary_length(documents["text"]).to_pylist()
     verdicts = load_verdicts(work.sub(f"dedup/{task.dedup_key}"), task.split_key) if task.dedup_key else {}
@@ -96,8 +99,34 @@ def place_split(task: PlaceTask) -> dict[str, Any]:
         }
     )
     manifest.add(folder.write_table("placed.parquet", pa.Table.from_pylist(rows, _PLACED)))
+    manifest.add(folder.write_table("samples.parquet", _removed_samples(rows, documents)))
     manifest.write(folder)
     return manifest.about
+
+
+def _removed_samples(rows: Sequence[dict[str, Any]], documents: pa.Table) -> pa.Table:
+    """A few of the duplicates that were removed, by kind, to be read by a person beside those that the steps dropped."""
+    samples: list[dict[str, Any]] = []
+    for kind in ("exact", "near"):
+        removed = [(rank_of(row["id"]), i) for i, row in enumerate(rows) if row["part"] is None and row["kind"] == kind]
+        for rank, i in sorted(removed)[:SAMPLES_PER_RULE]:
+            document = documents.slice(i, 1).to_pylist()[0]
+            samples.append(
+                {
+                    "record_id": document["id"],
+                    "url": document["url"],
+                    "state": "dropped",
+                    "step": "dedup",
+                    "rule": f"{kind}_duplicate",
+                    "detail": f"of {rows[i]['survivor_id']}",
+                    "language": document["language"],
+                    "excerpt": document["text"][:EXCERPT],
+                    "value": rows[i]["similarity"],
+                    "limit": rows[i]["limit"],
+                    "rank": rank,
+                }
+            )
+    return pa.Table.from_pylist(samples, SAMPLE_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,8 +116,17 @@ class Recipe(BaseModel):
                 raise GristmillError(
                     "a setting is NAME=VALUE", setting, "For example --set gopher_quality.min_words=30"
                 )
-            _set(data, path.strip().split("."), yaml.safe_load(value), setting)
+            _set(data, path.strip().split("."), _value(value, setting), setting)
         return _validated(data, "--set", None)
+
+
+def _value(text: str, setting: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise GristmillError(
+            "this value is not YAML", f"--set {setting}", "For example 30, true, null, [en, de], or 'quoted text'."
+        ) from None
 
 
 def digest(*parts: Any) -> str:
@@ -139,9 +148,9 @@ def load_recipe(source: str | Path) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise GristmillError(
-            "there is no such preset or recipe file",
+            f"there is no such preset or recipe file{_perhaps(str(source), preset_names())}",
             str(source),
-            f"Presets are {', '.join(preset_names())}{_perhaps(str(source), preset_names())}. Or give a path to a YAML file.",
+            f"Presets are {', '.join(preset_names())}. Or give a path to a YAML file.",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise GristmillError(f"cannot be read ({error})", str(source), "Give a YAML file in UTF-8.") from error

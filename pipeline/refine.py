@@ -31,7 +31,7 @@ from pipeline.dedup import SignatureWriter
 from pipeline.errors import GristmillError, Quarantine
 from pipeline.pool import NO_RECORD, Crash, on_record
 from pipeline.recipe import Recipe, digest
-from pipeline.record import LOST, REFINED_SCHEMA, Drop, Fate, Page, ledger_schema
+from pipeline.record import REFINED_SCHEMA, Drop, Fate, Page, ledger_schema
 from pipeline.sources import Reading, Split, open_split
 from pipeline.steps import Step
 from pipeline.store import Folder, Manifest
@@ -77,7 +77,8 @@ def refine_key(split: Split, recipe: Recipe) -> str:
     """Names the work on a split: its bytes, its published name, and what of the recipe can change the outcome."""
     file = split.file
     signing = recipe.dedup.signature_settings()
-    return digest(file.name, file.content, file.size, split.start, split.end, recipe.key("steps", "limits"), signing)
+    place = (split.start, split.end)
+    return digest(file.name, file.dump, file.content, file.size, place, recipe.key("steps", "limits"), signing)
 
 
 def refine_split(task: RefineTask) -> dict[str, Any]:
@@ -163,11 +164,11 @@ class Samples:
     def offer(self, page: Page) -> None:
         fate = page.fate or Fate("kept")
         drop = fate.drop or Drop("")
-        if page.record_type == LOST or fate.step == "reader":
+        if fate.step == "reader" and fate.state == "dropped":  # no page
             return
         size = SAMPLES_KEPT if fate.state == "kept" else SAMPLES_PER_RULE
         heap = self._heaps.setdefault((fate.state, fate.step, drop.rule), [])
-        rank = blake2b(page.record_id.encode(), digest_size=8).hexdigest()
+        rank = rank_of(page.record_id)
         # heapq keeps the smallest on top, and we throw out the largest: order by the complement
         inverse = rank.translate(_COMPLEMENT)
         if len(heap) == size and inverse <= heap[0][0]:
@@ -180,7 +181,7 @@ class Samples:
             "rule": drop.rule,
             "detail": drop.detail,
             "language": page.language,
-            "excerpt": _excerpt(page),
+            "excerpt": "" if fate.step == "reader" else _excerpt(page),  # its bytes could not be read
             "value": drop.value,
             "limit": drop.limit,
             "rank": rank,
@@ -380,6 +381,11 @@ def _last_line(error: Exception) -> str:
 def _printable(text: str) -> str:
     """One line without addresses in memory, which would differ from run to run."""
     return _ADDRESS.sub("0x…", " ".join(text.split()))[:300]
+
+
+def rank_of(record_id: str) -> str:
+    """The hash by which samples are chosen: those of smallest rank are shown."""
+    return blake2b(record_id.encode(), digest_size=8).hexdigest()
 
 
 _COMPLEMENT = str.maketrans("0123456789abcdef", "fedcba9876543210")

@@ -16,7 +16,7 @@ from pipeline.store import Folder
 
 
 def funnel_of(url: str) -> dict[str, Any]:
-    """Records in, what each step and rule took, and what was published; counted from the ledger."""
+    """Records in, how many are pages, what each step and rule took, what was published; counted from the ledger."""
     dataset = Dataset.open(Folder(url))
     taken: Counter[tuple[str, str, str]] = Counter()
     for table in dataset.ledger(["state", "step", "rule"]):
@@ -25,6 +25,7 @@ def funnel_of(url: str) -> dict[str, Any]:
     shards = dataset.manifest.about["shards"]
     return {
         "records": sum(taken.values()),
+        "pages": sum(taken.values()) - sum(stage.no_pages for stage in stages),
         "kept": sum(count for (state, _, _), count in taken.items() if state == "kept"),
         "tokens": sum(shard["tokens"] for shard in shards),
         "shards": len(shards),
@@ -35,7 +36,8 @@ def funnel_of(url: str) -> dict[str, Any]:
 def show_funnel(out: Console, url: str) -> None:
     """The funnel as a table with bars."""
     told = funnel_of(url)
-    pages = told["records"]
+    pages = max(told["pages"], 1)
+    wide = 24 if out.width >= 100 else 16 if out.width >= 72 else 4
     table = Table(box=None, header_style="dim")
     for name, justify in (("step", "left"), ("left", "right"), ("", "left"), ("took", "right"), ("by rule", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]  # one of rich's words
@@ -46,13 +48,16 @@ def show_funnel(out: Console, url: str) -> None:
         table.add_row(
             step["label"],
             f"{after:,}",
-            f"[green]{'█' * max(round(24 * after / pages), 1 if after else 0)}[/]",
+            f"[green]{'█' * max(round(wide * after / pages), 1 if after else 0)}[/]",
             f"{gone:,}" if gone else "",
             f"[dim]{rules}{f', {more} more' if more > 0 else ''}[/]",
         )
     out.print(table)
+    shards = f"{told['shards']:,} shard{'s' if told['shards'] != 1 else ''}"
     out.print(
-        f"{pages:,} records in, {told['kept']:,} documents and {told['tokens']:,} tokens published in {told['shards']} shards"
+        f"{told['records']:,} records in, {told['pages']:,} of them pages; "
+        f"{told['kept']:,} documents and {told['tokens']:,} tokens published in {shards}",
+        soft_wrap=True,
     )
 
 

@@ -36,6 +36,11 @@ class Stage:
     def left(self) -> int:
         return self.came - self.dropped - self.quarantined
 
+    @property
+    def no_pages(self) -> int:
+        """Records that hold no page (requests, metadata, revisits, …); only the reader meets such."""
+        return self.rules.get("record_type", 0) if self.label == "reader" else 0
+
 
 @dataclass(slots=True)
 class Histogram:
@@ -150,10 +155,11 @@ def funnel(taken: Counter[tuple[str, str, str]], recipe: Recipe) -> list[Stage]:
 
 
 class _Histograms:
-    """One histogram a measured value; its range is taken from the first values that come, and from its limits."""
+    """One histogram a measured value; its range is taken from its first _PREVIEW values, and from its limits."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._of = {column: step for step in recipe.steps for column in step.columns}
+        self._waiting: dict[str, list[tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]]] = {}
         self._edges: dict[str, npt.NDArray[np.float64]] = {}
         self._counts: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
 
@@ -165,16 +171,17 @@ class _Histograms:
             if not there.any():
                 continue
             values, here = values[there], (step_of == step.label)[there]
-            if column not in self._edges:
-                self._edges[column] = _range(values[:_PREVIEW], _limits(column, step))
-                self._counts[column] = (np.zeros(BINS, np.int64), np.zeros(BINS, np.int64))
-            edges = self._edges[column]
-            bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, BINS - 1)
-            kept, dropped = self._counts[column]
-            kept += np.bincount(bins[~here], minlength=BINS)
-            dropped += np.bincount(bins[here], minlength=BINS)
+            if column in self._edges:
+                self._count(column, values, here)
+                continue
+            waiting = self._waiting.setdefault(column, [])
+            waiting.append((values, here))
+            if sum(len(some) for some, _ in waiting) >= _PREVIEW:
+                self._begin(column)
 
     def done(self) -> list[Histogram]:
+        for column in list(self._waiting):
+            self._begin(column)
         return [
             Histogram(
                 column,
@@ -186,6 +193,21 @@ class _Histograms:
             for column, step in self._of.items()
             if column in self._edges
         ]
+
+    def _begin(self, column: str) -> None:
+        waiting = self._waiting.pop(column)
+        first = np.concatenate([values for values, _ in waiting])
+        self._edges[column] = _range(first, _limits(column, self._of[column]))
+        self._counts[column] = (np.zeros(BINS, np.int64), np.zeros(BINS, np.int64))
+        for values, here in waiting:
+            self._count(column, values, here)
+
+    def _count(self, column: str, values: npt.NDArray[np.float64], here: npt.NDArray[np.bool_]) -> None:
+        """`here` says which of the values made their page fall at this step."""
+        bins = np.clip(np.searchsorted(self._edges[column], values, side="right") - 1, 0, BINS - 1)
+        kept, dropped = self._counts[column]
+        kept += np.bincount(bins[~here], minlength=BINS)
+        dropped += np.bincount(bins[here], minlength=BINS)
 
 
 def _limits(column: str, step: Step) -> list[tuple[str, str, float]]:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.refine import SAMPLES_KEPT, SAMPLES_PER_RULE
-from pipeline.report.charts import bar_chart, funnel_chart, histogram_chart
+from pipeline.report.charts import bar_chart, funnel_bars, histogram_chart
 from pipeline.report.facts import TOP, Facts
 from pipeline.store import Entry, Folder
 
@@ -29,7 +29,7 @@ def report(facts: Facts, metrics: dict[str, Any], samples: Iterable[pa.Table]) -
     sections = [
         ("funnel", "Funnel", _funnel(facts)),
         ("rules", "Drops by step and rule", _rules(facts)),
-        ("samples", "Read what was thrown away", _samples(samples)),
+        ("samples", "Read what was thrown away", _samples(facts, samples)),
         ("values", "Measured values", _histograms(facts)),
         ("languages", "Languages", _languages(facts)),
         ("hosts", "Hosts", _hosts(facts)),
@@ -39,7 +39,7 @@ def report(facts: Facts, metrics: dict[str, Any], samples: Iterable[pa.Table]) -
         ("speed", "This run", _speed(metrics)),
         ("recipe", "Recipe", f"<pre><code>{escape(facts.recipe.yaml())}</code></pre>"),
     ]
-    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, body in sections if body)
+    links = " ".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, body in sections if body)
     bodies = "".join(f'<h2 id="{anchor}">{title}</h2>{body}' for anchor, title, body in sections if body)
     style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
     title = f"{facts.recipe.name}: {facts.states['kept']:,} documents"
@@ -75,7 +75,13 @@ def _alarms(facts: Facts) -> str:
 
 
 def _funnel(facts: Facts) -> str:
-    return funnel_chart(facts.funnel) + _key("left after the step", "taken by it")
+    others = sum(stage.no_pages for stage in facts.funnel)
+    told = (
+        f"<p class=soft>Of {facts.records:,} records {others:,} hold no page: requests, metadata, revisits and the like. "
+        "The bars show the others.</p>"
+    )
+    chart = funnel_bars(facts.funnel)
+    return (told if others else "") + chart + _key("left after the step", "taken by it")
 
 
 def _rules(facts: Facts) -> str:
@@ -91,7 +97,7 @@ def _rules(facts: Facts) -> str:
                     f"{count / facts.records:.1%}",
                 )
             )
-    return _table(("step", "rule", "records", "of what came to the step", "of all"), rows, numbers=3) + _early(facts)
+    return _table(("step", "rule", "records", "of step", "of all"), rows, numbers=3) + _early(facts)
 
 
 def _early(facts: Facts) -> str:
@@ -110,31 +116,41 @@ def _early(facts: Facts) -> str:
     )
 
 
-def _samples(tables: Iterable[pa.Table]) -> str:
+def _samples(facts: Facts, tables: Iterable[pa.Table]) -> str:
+    """Pages that were kept, then those of each rule in the order of the funnel."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for table in tables:
         for row in table.to_pylist():
             groups.setdefault((row["state"], row["step"], row["rule"]), []).append(row)
-    order = {"dropped": 0, "quarantined": 1, "kept": 2}
-    told = []
-    for (state, step, rule), rows in sorted(groups.items(), key=lambda item: (order[item[0][0]], *item[0][1:])):
-        most = SAMPLES_KEPT if state == "kept" else SAMPLES_PER_RULE
-        shown = sorted(rows, key=lambda row: row["rank"])[:most]
-        name = "kept, before deduplication" if state == "kept" else f"{state} by {step}, {rule}"
-        pages = "".join(_sample(row) for row in shown)
-        told.append(f"<details><summary><b>{escape(name)}</b></summary>{pages}</details>")
+    told = [_sample_group("kept", "before deduplication", None, groups.pop(("kept", "", ""), []), SAMPLES_KEPT)]
+    for stage in facts.funnel:
+        for rule, count in stage.rules.items():
+            rows = [row for state in ("dropped", "quarantined") for row in groups.get((state, stage.label, rule), [])]
+            told.append(_sample_group(stage.label, rule, count, rows, SAMPLES_PER_RULE))
     return (
-        "<p class=soft>Pages chosen by hash, so nobody picked them. Text is cut after 3,000 characters.</p>"
-        + "".join(told)
+        "<p class=soft>Pages chosen by hash, so nobody picked them. Text is cut after 3,000 characters; "
+        "personal data is taken out as the recipe says.</p>" + "".join(told)
     )
 
 
+def _sample_group(step: str, rule: str, count: int | None, rows: list[dict[str, Any]], most: int) -> str:
+    shown = sorted(rows, key=lambda row: row["rank"])[:most]
+    if not shown:
+        return ""
+    of = f"{len(shown)} of {count:,}" if count is not None else f"{len(shown)}"
+    pages = "".join(_sample(row) for row in shown)
+    return f"<details><summary><b>{escape(step)}</b> {escape(rule)} <small>{of}</small></summary>{pages}</details>"
+
+
 def _sample(row: dict[str, Any]) -> str:
-    measured = "" if row["value"] is None else f"{row['value']:.4g} (limit {row['limit']:.4g}) "
+    limit = "" if row["limit"] is None else f" (limit {row['limit']:.4g})"
+    measured = "" if row["value"] is None else f"{row['value']:.4g}{limit} "
     detail = escape(f"{measured}{row['detail'] or ''} {row['language'] or ''}".strip())
     return (
         f"<details><summary>{escape(row['url'] or row['record_id'])} <small>{detail}</small></summary>"
         f"<pre>{escape(row['excerpt'] or '')}</pre></details>"
+        if row["excerpt"]
+        else f"<p class=bare>{escape(row['url'] or row['record_id'])} <small>{detail}</small></p>"
     )
 
 
@@ -154,14 +170,14 @@ def _languages(facts: Facts) -> str:
         (code, float(count), f"{count:,} ({count / total:.1%}), published {facts.languages[code]:,}")
         for code, count in _top(facts.languages_seen)
     ]
-    return bar_chart(rows, "Languages of the pages that were identified") if rows else ""
+    return bar_chart(rows) if rows else ""
 
 
 def _hosts(facts: Facts) -> str:
     rows = [
         (host or "(none)", float(n), f"{n:,} docs, {facts.host_tokens[host]:,} tokens") for host, n in _top(facts.hosts)
     ]
-    return bar_chart(rows, "Hosts by published documents") if rows else ""
+    return bar_chart(rows) if rows else ""
 
 
 def _duplicates(facts: Facts) -> str:
@@ -187,7 +203,7 @@ def _tokens(facts: Facts) -> str:
     return (
         _table(("part", "documents", "tokens"), parts, numbers=2)
         + f"<p>{ratio:.2f} characters a token, {facts.tokens / max(facts.states['kept'], 1):,.0f} tokens a document.</p>"
-        + f"<h3>Documents by tokens</h3>{bar_chart(rows, 'Documents by number of tokens')}"
+        + f"<h3>Documents by tokens</h3>{bar_chart(rows)}"
     )
 
 
@@ -244,7 +260,10 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 
 
     def line(cells: Sequence[str], tag: str) -> str:
         kinds = ("" if i < first else " class=n" for i in range(len(cells)))
-        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))
+        return "".join(
+            f"<{tag}{kind}>{escape(cell).replace('_', '_<wbr>')}</{tag}>"
+            for cell, kind in zip(cells, kinds, strict=True)
+        )
 
     body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
     return f'<div class="scroll"><table><tr>{line(header, "th")}</tr>{body}</table></div>'
