@@ -237,17 +237,22 @@ def inspect(files: Annotated[list[str], typer.Argument(help="Archives.")], as_js
 
     whole = True
     for file in files:
-        found = look(file)
+        try:
+            found = look(file)
+        except GristmillError as error:  # the other files are looked at all the same
+            whole = False
+            err.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
+            continue
         whole &= found["state"] == "complete"
         if as_json:
             _print_json(found, indent=False)
             continue
         records = ", ".join(f"{count:,} {kind}" for kind, count in found["records"].items()) or "no records"
-        out.print(f"{escape(file)}: [bold]{found['state']}[/], {records}")
+        out.print(f"{escape(file)}: [bold]{found['state']}[/], {records}", soft_wrap=True)
         for start, end in found["lost"]:
             out.print(f"  lost: bytes {start:,} to {end:,}")
         if found.get("reason"):
-            out.print(f"  {escape(str(found['reason']))}")
+            out.print(f"  {escape(str(found['reason']))}", soft_wrap=True)
     sys.exit(0 if whole else 1)
 
 
@@ -299,6 +304,21 @@ def export(
 def version() -> None:
     """Print the version."""
     out.print(f"gristmill {__version__}")
+
+
+def _stop_at_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_stop_at_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Turn web crawls into training tokens; nothing is lost without a trace."""
 
 
 @recipes.command("list")

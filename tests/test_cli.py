@@ -169,6 +169,26 @@ def test_inspect_tells_the_state_of_an_archive(tmp_path: Path) -> None:
     assert text["state"] == "not-an-archive"
 
 
+def test_one_file_that_is_missing_keeps_no_other_from_being_inspected(tmp_path: Path) -> None:
+    fake = tmp_path / "fake.warc.gz"
+    fake.write_text("no archive\n")
+    done = gristmill("inspect", "--json", tmp_path / "missing.warc.gz", fake, code=1)
+    assert json.loads(done.stdout)["state"] == "not-an-archive"
+    assert "missing.warc.gz: no such file" in done.stderr
+
+
+def test_a_step_that_needs_text_says_so_of_html() -> None:
+    lines = '{"id": "h", "html": "<p>mail bob@example.com"}\n{"id": "t", "text": "mail bob@example.com"}\n'
+    html, text = map(json.loads, gristmill("step", "pii", stdin=lines).stdout.splitlines())
+    assert html["id"] == "h"
+    assert "gristmill step extract" in html["error"]
+    assert "bob@" not in text["text"]
+
+
+def test_the_version_is_an_option_too() -> None:
+    assert gristmill("--version").stdout == gristmill("version").stdout
+
+
 def test_a_plan_brackets_what_the_run_then_takes(tmp_path: Path) -> None:
     for number in range(4):
         articles(tmp_path / f"crawl/part-{number}.warc.gz", range(100 * number, 100 * number + 100))

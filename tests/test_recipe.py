@@ -87,3 +87,8 @@ def test_the_key_of_a_part_changes_with_that_part_alone() -> None:
     looser = recipe.with_settings(["gopher_quality.min_words=30"])
     assert recipe.key("steps") != looser.key("steps")
     assert Recipe.model_validate(recipe.plain()).key("steps") == recipe.key("steps")
+
+
+def test_a_setting_that_is_no_yaml_is_told() -> None:
+    with pytest.raises(GristmillError, match="not YAML"):
+        load_recipe("default").with_settings(["gopher_quality.min_words=["])

@@ -18,7 +18,8 @@ def show_story(out: Console, story: dict[str, Any]) -> None:
     out.rule(escape(story["url"] or story["record_id"]))
     out.print(f"record   {story['record_id']}")
     out.print(
-        f"lay in   {escape(where['file'])}, bytes {where['offset']:,} to {where['offset'] + where['length']:,} ({where['type']})"
+        f"lay in   {escape(where['file'])}, bytes {where['offset']:,} to {where['offset'] + where['length']:,} ({where['type']})",
+        soft_wrap=True,
     )
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for step in story["steps"]:
@@ -57,14 +58,17 @@ def show_what_if(out: Console, answer: WhatIf, settings: list[str]) -> None:
     _rules(out, answer.back)
     if answer.later:
         later = ", ".join(answer.later)
-        out.print(f"    [yellow]not certain[/]: these steps never saw them and would have to run: {escape(later)}")
+        out.print(
+            f"    [yellow]not certain[/]: these steps never saw them and would have to run: {escape(later)}",
+            soft_wrap=True,
+        )
     if answer.duplicates_freed:
         out.print(f"  duplicates of what would go, of which one each would stay: {answer.duplicates_freed:,}")
     if answer.other_rule:
         out.print(f"  dropped as before, by another rule of the step: {answer.other_rule:,}")
     for title, urls in (("goes", answer.examples_go), ("back", answer.examples_back)):
         for url in urls:
-            out.print(f"  [dim]{title}  {escape(url)}[/]")
+            out.print(f"  [dim]{title}  {escape(url)}[/]", soft_wrap=True)
 
 
 def _rules(out: Console, counts: Counter[str]) -> None:

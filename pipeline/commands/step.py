@@ -45,6 +45,8 @@ def _answer(step: Step, line: bytes, number: int) -> dict[str, Any]:
         page = _page(row, number)
     except (ValueError, TypeError, KeyError, binascii.Error) as error:
         return {"line": number, "error": f"not a page: {error}"}
+    if step.takes == "text" and not page.has_text:
+        return {"id": row.get("id", page.record_id), "line": number, "error": _NEEDS_TEXT.format(step.label)}
     judge(page, (step,))
     fate = page.fate
     answer: dict[str, Any] = {"id": row.get("id", page.record_id), "text": page.text if page.has_text else None}
@@ -87,6 +89,9 @@ def _page(row: Any, number: int) -> Page:
         given_text=text if isinstance(text, str) and not payload else None,
         language=str(row.get("language") or ""),
     )
+
+
+_NEEDS_TEXT = "{} needs text, and here is HTML: send it through `gristmill step extract` first"
 
 
 def _told(drop: Drop) -> dict[str, Any]:
