@@ -112,7 +112,7 @@ def _groups(blocks: Blocks, head: Head, judge: Callable[[str], Verdict]) -> Iter
     text = units - links
     prose = np.where((units > PROSE) & (10 * links < 3 * units), text, 0)
     long = (prose > 0).astype(np.int64)
-    chain = _ancestors(blocks, CHAIN)
+    chain = ancestors(blocks, CHAIN)
     tags = blocks.tags[chain]
     above = np.bitwise_or.reduce(TAG_BITS[tags], axis=1)
     own = TAG_ORDER[tags[:, 0]]
@@ -136,7 +136,7 @@ def _groups(blocks: Blocks, head: Head, judge: Callable[[str], Verdict]) -> Iter
     yield _page(blocks, head, units, links, text, prose, bits, c["stops"])
 
 
-def _ancestors(blocks: Blocks, depth: int) -> Ints:
+def ancestors(blocks: Blocks, depth: int) -> Ints:
     """[n, depth]: the element that holds a block, its parent, and so on; the root repeats."""
     chain = np.empty((len(blocks.texts), depth), np.int32)
     chain[:, 0] = blocks.counts[:, COLUMN["leaf"]]
@@ -362,7 +362,7 @@ def context(blocks: Blocks, chance: Array) -> Floats:
         for low, high in ((a, b), (a, index), (index + 1, b)):
             held = sums[:, high] - sums[:, low]
             rows.append(held[1] / np.maximum(held[0], 1))
-    above = _ancestors(blocks, max(CONTEXT_LEVELS) + 1)[:, CONTEXT_LEVELS].T
+    above = ancestors(blocks, max(CONTEXT_LEVELS) + 1)[:, CONTEXT_LEVELS].T
     a, b = blocks.first[above], blocks.last[above]
     held = sums[:, b] - sums[:, a]
     expected = sums[1, -1]

@@ -17,9 +17,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.extractors.blocks import COLUMN, Blocks, read_blocks
+from pipeline.extractors.blocks import COLUMN, TAG_CODES, Blocks, read_blocks
 from pipeline.extractors.engine import Extracted, Mode, Output
-from pipeline.extractors.features import CONTEXT, context, feature_names, features_python, numbers_kernel, page_arrays
+from pipeline.extractors.features import (
+    CONTEXT,
+    PROSE,
+    ancestors,
+    context,
+    feature_names,
+    features_python,
+    numbers_kernel,
+    page_arrays,
+)
 from pipeline.extractors.forest import Forest, forest_kernel
 from pipeline.extractors.head import Head, read_head
 from pipeline.extractors.names import NameScores
@@ -29,6 +38,12 @@ from pipeline.steps.html import parsed
 
 MODEL = Path(__file__).with_name("mill.npz")
 MIN_CHANCE = 0.15  # blocks less likely to be main text never stay
+# an article: this share of the main text that is expected is prose of at least this chance
+SURE, SURE_SHARE = 0.9, 0.3
+REACH, SHORT_CELLS = 8, 40  # elements looked up for a table or list; units of a cell, on average, of a table of data
+_GROUPS = np.zeros(max(TAG_CODES.values()) + 1, np.int8)
+_GROUPS[TAG_CODES["table"]] = 1
+_GROUPS[[TAG_CODES[tag] for tag in ("ul", "ol", "dl")]] = 2
 
 Chances = npt.NDArray[np.float64]
 
@@ -116,15 +131,41 @@ class Model:
             return cls(NameScores(scores), Forest.from_arrays(held, "first_"), Forest.from_arrays(held, "second_"))
 
 
+def together(blocks: Blocks, chances: Chances) -> Chances:
+    """Chances of blocks that stand or fall with others: those of a table of short cells all have its mean, those of
+    a list half of it. Half a table is worth less than none.
+    """
+    chain = ancestors(blocks, REACH)
+    kinds = _GROUPS[blocks.tags[chain]]
+    near = (kinds > 0).argmax(axis=1)
+    rows = np.arange(len(chances))
+    kind, group = kinds[rows, near], chain[rows, near]
+    units = blocks.counts[:, COLUMN["units"]].astype(np.float64)
+    size, held = np.bincount(group, units), np.bincount(group, units * chances)
+    short = size / np.maximum(np.bincount(group), 1) < SHORT_CELLS
+    weight = np.where(kind == 2, 0.5, np.where((kind == 1) & short[group], 1.0, 0.0))
+    moved: Chances = (1 - weight) * chances + weight * (held / np.maximum(size, 1))[group]
+    return moved
+
+
 def choose(blocks: Blocks, chances: Chances) -> npt.NDArray[np.intp]:
     """The blocks that stay, in reading order: those from the likeliest down whose expected F1 is best.
 
     With p the chance of a block and u its units, keeping a set K has the expected F1 of about
     2 Σ_K p·u / (Σ_K u + Σ p·u): the optimal cut lies at half of the best F1 (Lipton et al. 2014, arXiv 1402.1892).
+    Where sure prose makes up a good part of what is expected, the page is an article, and what is doubtful before
+    and after it (teasers, comments) is doubtful together: there the cut is at one half.
     """
     units = blocks.counts[:, COLUMN["units"]].astype(np.float64)
+    chances = together(blocks, chances)
     order = np.argsort(-chances, kind="stable")
     expected = np.cumsum((units * chances)[order])
     f1 = 2 * expected / (np.cumsum(units[order]) + expected[-1])
-    least = max(float(chances[order[int(f1.argmax())]]), MIN_CHANCE)
-    return np.flatnonzero(chances >= least)
+    cut = max(float(chances[order[int(f1.argmax())]]), MIN_CHANCE)
+    prose = (units > PROSE) & (10 * blocks.counts[:, COLUMN["link_units"]] < 3 * units)
+    sure = prose & (chances > SURE)
+    if float(np.cumsum(units * chances * sure)[-1]) > SURE_SHARE * expected[-1]:
+        first, last = np.flatnonzero(sure)[[0, -1]]
+        outside = (np.arange(len(units)) < first) | (np.arange(len(units)) > last)
+        return np.flatnonzero(chances >= np.where(outside, max(cut, 0.5), cut))
+    return np.flatnonzero(chances >= cut)

@@ -120,8 +120,8 @@ def with_forms() -> str:
         f"<html><body><nav><ul>{MENU}</ul></nav><main><article><h1>How a mill works</h1><p>{text * 3}</p><h2>The parts</h2>"
         f"<ul><li>First {text}</li><li>Second {text}</li></ul><p>{text * 2}</p><pre><code>def turn(wheel):\n    return wheel + 1"
         f"</code></pre><p>{text * 2}</p><table><tr><th>Part</th><th>Size</th><th>Made of</th></tr><tr><td>Wheel</td><td>12 m"
-        f"</td><td>Oak</td></tr><tr><td>Stone</td><td>1.5 m</td><td>Granite</td></tr></table><p>{text * 3}</p></article></main>"
-        "</body></html>"
+        f"</td><td>Oak</td></tr><tr><td>Stone</td><td>1.5 m</td><td>Granite</td></tr></table><p>{text * 3}</p><p>{text * 2}</p><p>{text * 3}</p>"
+        f"</article></main><footer class='footer'><ul>{MENU}</ul></footer></body></html>"
     )
 
 
