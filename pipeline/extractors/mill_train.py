@@ -1,6 +1,7 @@
 """Train the model of the `mill` engine on labelled pages, and measure it on pages of domains it has not seen.
 
-    python -m pipeline.extractors.mill_train --data FOLDER --out pipeline/extractors/mill.npz --folds FOLDER
+    python -m pipeline.extractors.mill_train --data FOLDER --out pipeline/extractors/mill.npz \\
+        --folds tests/quality/mill_folds
 
 Needs `lightgbm`, which only training needs. Two looks at a page: the first forest scores every block by itself and
 its surroundings; the second sees what the first thought of the neighbours and of the elements around. Domains are

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -33,6 +32,7 @@ from pipeline.extractors.trafilatura_exact import TrafilaturaExact
 from pipeline.record import Page
 
 DATA = Path(__file__).parents[3] / "shared/data/curation/extraction"
+FOLD_MODELS = Path(__file__).with_name("mill_folds")
 Scores = dict[str, float]  # "set" or "set: kind" → F1
 Extractor = Callable[[Page, str], str]  # page and its registrable domain → text
 
@@ -40,7 +40,7 @@ Extractor = Callable[[Page, str], str]  # page and its registrable domain → te
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--data", type=Path, default=DATA)
-    arguments.add_argument("--folds", type=Path, help="fold models of mill_train.py")
+    arguments.add_argument("--folds", type=Path, default=FOLD_MODELS, help="fold models of mill_train.py")
     arguments.add_argument("--sample", type=int, default=1, help="take every Nth page")
     arguments.add_argument("--out", type=Path, help="write the table here too")
     given = arguments.parse_args()
@@ -81,10 +81,8 @@ def engines(folds: list[Model]) -> dict[str, Extractor]:
     return found
 
 
-def fold_models(data: Path, folder: Path | None) -> list[Model]:
-    """Fold f's model, blind to fold f, at place f; trained now if they lie nowhere."""
-    if folder is None:
-        folder = Path(tempfile.gettempdir()) / "gristmill-mill-folds"
+def fold_models(data: Path, folder: Path) -> list[Model]:
+    """Fold f's model, blind to fold f, at place f; trained now if the folder has none."""
     files = [folder / f"{fold}.npz" for fold in range(FOLDS)]
     if not all(file.exists() for file in files):
         if not find_spec("lightgbm"):
