@@ -284,20 +284,19 @@ def sample(
 
 @app.command()
 def export(
-    dataset: DatasetFolder,
-    to: Annotated[str, typer.Option(help="bin: llm.c-style token files.")] = "bin",
-    out_folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path("bin"),
+    source: Annotated[str, typer.Argument(help="A dataset (bin) or a trained model (hf, gguf).")],
+    to: Annotated[str, typer.Option(help="bin: llm.c-style token files; hf: transformers, vLLM; gguf: llama.cpp.")] = "bin",
+    out_folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path("export"),
+    precision: Annotated[str, typer.Option(help="hf: float32, float16, bfloat16; gguf: f32, f16, bf16, q8_0.")] = "",
 ) -> None:
-    """Write the tokens in another loader's format."""
-    from pipeline.store import Folder
-    from pipeline.tokens import export_bin
-
-    if to != "bin":
-        raise GristmillError("there is no such format", f"--to {to}", "Formats are: bin.")
-    for part in ("train", "validation"):
-        if Folder(dataset).exists(f"tokens/{part}-00000.parquet"):
-            for entry in export_bin(dataset, str(out_folder), part):
-                out.print(f"{out_folder}/{entry.name}")
+    """Write tokens or a model in another tool's format."""
+    if to == "bin":
+        _export_tokens(source, out_folder)
+        return
+    brought = {entry.name: entry for entry in entry_points(group="gristmill.exports")}
+    if to not in brought:
+        raise GristmillError("there is no such format", f"--to {to}", f"Formats are: bin, {', '.join(brought)}.")
+    brought[to].load()(Path(source), to, out_folder, precision)
 
 
 @app.command()
@@ -354,6 +353,16 @@ def recipe_diff(one: Annotated[str, typer.Argument()], other: Annotated[str, typ
         _recipe(one, []).yaml().splitlines(), _recipe(other, []).yaml().splitlines(), one, other, n=2, lineterm=""
     )
     print("\n".join(lines))
+
+
+def _export_tokens(dataset: str, folder: Path) -> None:
+    from pipeline.store import Folder
+    from pipeline.tokens import export_bin
+
+    for part in ("train", "validation"):
+        if Folder(dataset).exists(f"tokens/{part}-00000.parquet"):
+            for entry in export_bin(dataset, str(folder), part):
+                out.print(f"{folder}/{entry.name}")
 
 
 def _recipe(preset: str, settings: list[str]) -> Any:
