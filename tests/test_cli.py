@@ -189,6 +189,15 @@ def test_the_version_is_an_option_too() -> None:
     assert gristmill("--version").stdout == gristmill("version").stdout
 
 
+def test_a_run_that_nothing_survives_says_what_took_it_all(tmp_path: Path) -> None:
+    pages = tmp_path / "pages.jsonl"
+    pages.write_text('{"url": "http://a.example/", "text": "Too short to be kept, and nothing else is there."}\n')
+    words = ("run", "-i", pages, "-o", tmp_path / "ds", "--workers", "1")
+    told = gristmill(*words, code=1).stderr
+    assert "no document survived of 1 records" in told
+    assert "/" in told.split("taken by ")[1]
+
+
 def test_a_plan_brackets_what_the_run_then_takes(tmp_path: Path) -> None:
     for number in range(4):
         articles(tmp_path / f"crawl/part-{number}.warc.gz", range(100 * number, 100 * number + 100))

@@ -92,3 +92,9 @@ def test_the_key_of_a_part_changes_with_that_part_alone() -> None:
 def test_a_setting_that_is_no_yaml_is_told() -> None:
     with pytest.raises(GristmillError, match="not YAML"):
         load_recipe("default").with_settings(["gopher_quality.min_words=["])
+
+
+@pytest.mark.parametrize("value", ["-5", ".nan"])
+def test_a_limit_that_no_page_can_meet_is_refused(value: str) -> None:
+    with pytest.raises(GristmillError, match="min_words cannot be"):
+        load_recipe("default").with_settings([f"gopher_quality.min_words={value}"])

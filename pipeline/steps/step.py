@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import ge, gt, le, lt
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from pipeline.record import Drop, Page
 
@@ -43,6 +43,15 @@ class Step(BaseModel):
     takes: ClassVar[Takes] = "text"  # what must be on the page before
     gives: ClassVar[tuple[str, ...]] = ()  # what it adds: "text", "language", or keys of page.notes
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        """What rules measure are counts, shares and probabilities: a limit below 0, or none that is a number, is a slip."""
+        for rule in self.rules:
+            limit = getattr(self, rule.setting)
+            if limit is not None and not limit >= 0:
+                raise ValueError(f"{rule.setting} cannot be {limit}: it must be 0 or more")
+        return self
 
     @property
     def label(self) -> str:
