@@ -109,6 +109,8 @@ class Run:
             dedup_key, duplicates = self._dedup(work, keys)
             placed = self._place(work, keys, refined, dedup_key)
             yield "tokenize"
+            if not self.recipe.tokenizer.path and not any(counts["documents"] for _, _, counts in placed):
+                raise _nothing_left(refined)
             tokenizer_key, tokenizer = self._tokenizer(work, placed)
             shards, shard_facts = self._shards(work, placed, tokenizer_key)
             yield "publish"
@@ -372,6 +374,23 @@ def _conserve(phase: str, where: str, came: int, left: int) -> None:
             where,
             "This is a fault of Gristmill; please report it with the run/ folder.",
         )
+
+
+def _nothing_left(refined: Sequence[dict[str, Any]]) -> GristmillError:
+    """Nothing survived, so there is no text for a tokenizer: which rules took it all."""
+    taken: Counter[str] = Counter()
+    for about in refined:
+        taken.update(about["rules"])
+    most = ", ".join(
+        f"{rule} {count:,}" for rule, count in sorted(taken.items(), key=lambda item: (-item[1], item[0]))[:6]
+    )
+    records = sum(about["records"] for about in refined)
+    return GristmillError(
+        f"no document survived of {records:,} records (taken by {most}), so there is nothing to train a tokenizer on",
+        "",
+        "Loosen the recipe with --set or another --preset; or name a tokenizer (--set tokenizer.path=FILE): then ledger and "
+        "report are published, and show the pages that were dropped.",
+    )
 
 
 def _misled(splits: Sequence[Split], refined: Sequence[dict[str, Any]]) -> dict[int, Split]:

@@ -234,6 +234,17 @@ def test_what_a_run_left_half_written_when_it_was_killed_is_swept(published: Pat
     assert tree(tmp_path / "ds") == tree(published)
 
 
+def test_the_report_shows_pages_of_every_rule(published: Path) -> None:
+    ledger = pq.read_table(published / "ledger", columns=["state", "step", "rule"]).to_pylist()
+    report = (published / "run/report.html").read_text()
+    rules = {(row["step"], row["rule"]) for row in ledger if row["state"] != "kept"} - {("reader", "record_type")}
+    assert {step for step, _ in rules} >= {"reader", "dedup"}
+    for step, rule in rules:
+        assert f"<summary><b>{step}</b> {rule} " in report
+    assert "<script" not in report  # it needs nothing but itself
+    assert " src=" not in report
+
+
 def test_the_manifest_names_neither_time_nor_machine(published: Path) -> None:
     import os
     import socket
