@@ -96,17 +96,18 @@ def run(
     from pipeline.commands.run import run_command
 
     source = _sources(inputs, crawl, files, seed)
-    outcome = run_command(
-        _recipe(preset, settings),
-        source,
-        out_folder,
-        work,
-        workers,
-        accept_changed_inputs,
-        _progress(as_json),
-        engine,
-        address,
-    )
+    with _progress(as_json) as progress:
+        outcome = run_command(
+            _recipe(preset, settings),
+            source,
+            out_folder,
+            work,
+            workers,
+            accept_changed_inputs,
+            progress,
+            engine,
+            address,
+        )
     if as_json:
         _print_json({"records": outcome.manifest.about["records"], "seconds": outcome.seconds, "out": out_folder})
         return
@@ -135,9 +136,8 @@ def plan(
 
     source = _sources(inputs, crawl, files, seed)
     workers = _cores(cluster) if cluster else workers
-    prediction = make_plan(
-        _recipe(preset, settings), source, sample, seed, workers, core_hour_price, _progress(as_json)
-    )
+    with _progress(as_json) as progress:
+        prediction = make_plan(_recipe(preset, settings), source, sample, seed, workers, core_hour_price, progress)
     _print_json(prediction) if as_json else show_plan(out, prediction)
 
 
@@ -285,7 +285,9 @@ def sample(
 @app.command()
 def export(
     source: Annotated[str, typer.Argument(help="A dataset (bin) or a trained model (hf, gguf).")],
-    to: Annotated[str, typer.Option(help="bin: llm.c-style token files; hf: transformers, vLLM; gguf: llama.cpp.")] = "bin",
+    to: Annotated[
+        str, typer.Option(help="bin: llm.c-style token files; hf: transformers, vLLM; gguf: llama.cpp.")
+    ] = "bin",
     out_folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path("export"),
     precision: Annotated[str, typer.Option(help="hf: float32, float16, bfloat16; gguf: f32, f16, bf16, q8_0.")] = "",
 ) -> None:
@@ -394,13 +396,22 @@ def _cores(cluster: str) -> int:
     return int(machines) * int(cores)
 
 
-def _progress(as_json: bool) -> Any:
+@contextmanager
+def _progress(as_json: bool) -> Iterator[Any]:
+    """Bars on a terminal, lines in a pipe, nothing where a machine reads; bars end before anything else is told."""
     from pipeline.commands.progress import Bars, Lines
     from pipeline.run import silent
 
     if as_json:
-        return silent
-    return Bars(err) if err.is_terminal else Lines(err)
+        yield silent
+    elif not err.is_terminal:
+        yield Lines(err)
+    else:
+        bars = Bars(err)
+        try:
+            yield bars
+        finally:
+            bars.stop()
 
 
 def _print_json(value: Any, indent: bool = True) -> None:

@@ -31,11 +31,10 @@ class Bars:
         self._rate.add(about if phase == "refine" else {})
         told = self._rate.told() if phase == "refine" else ""
         self._progress.update(self._tasks[phase], completed=done, total=total, told=told)
-        if done >= total and phase in ("publish",):
-            self._progress.stop()
         self._progress.refresh()
 
-    def __del__(self) -> None:
+    def stop(self) -> None:
+        """Leave the bars as they stand; what is printed next comes below them."""
         self._progress.stop()
 
 
