@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import GristmillError
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.steps import Step
-from pipeline.steps.language import Language
+from pipeline.steps.language import EarlyLanguage, Language
 from pipeline.store import Folder, Manifest
 
 _MASKS = {">=": np.less, ">": np.less_equal, "<=": np.greater, "<": np.greater_equal}  # true where the rule drops
@@ -107,7 +107,8 @@ def what_if(dataset: Dataset, settings: Iterable[str]) -> WhatIf:
     settings = list(settings)
     changed = dataset.recipe.with_settings(settings)
     pairs = _changed_steps(dataset.recipe, changed, settings)
-    order = [step.label for step in dataset.recipe.steps]
+    dedup = dataset.recipe.dedup
+    order = [step.label for step in dataset.recipe.steps] + (["dedup"] if dedup.exact or dedup.minhash else [])
     answer = WhatIf()
     gone: set[str] = set()
     for table in dataset.ledger():
@@ -117,17 +118,20 @@ def what_if(dataset: Dataset, settings: Iterable[str]) -> WhatIf:
         answer.kept += int(kept.sum())
         answer.tokens += int(tokens.sum())
         leaves = np.zeros(table.num_rows, bool)
+        earlier = np.zeros(table.num_rows, bool)  # what a changed step before would drop
         for step in pairs:
             verdict = _verdicts(step, table)
             went, here = verdict != "", dropped_by == step.label
             for i in np.flatnonzero(kept & went & ~leaves):
                 answer.go[f"{step.label}/{verdict[i]}"] += 1
             leaves |= kept & went
-            comes = here & ~went & (state == "dropped")
             rules = _strings(table["rule"])
+            judged = np.isin(rules, _judged(step))
+            comes = here & ~went & ~earlier & judged & (state == "dropped")
+            earlier |= went
             for i in np.flatnonzero(comes):
                 answer.back[f"{step.label}/{rules[i]}"] += 1
-            answer.other_rule += int((here & went & (rules != verdict)).sum())
+            answer.other_rule += int((here & went & judged & (rules != verdict)).sum())
             for label in order[order.index(step.label) + 1 :] if comes.any() else []:
                 answer.later[label] += int(comes.sum())
             _examples(answer.examples_back, table, comes)
@@ -193,8 +197,11 @@ def _story(row: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
 
 
 def _step_story(row: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
-    """The verdict of each step that saw the page, with what it measured beside the limits."""
-    if row["step"] == "reader":
+    """The verdict of each step that saw the page, with what it measured beside the limits.
+
+    Of a page that cost its worker nothing is known: the step in which it did is not told.
+    """
+    if row["step"] in ("reader", "worker"):
         return []
     told = []
     for step in recipe.steps:
@@ -225,6 +232,8 @@ def _changed_steps(before: Recipe, after: Recipe, settings: list[str]) -> list[S
                 f"--set {' --set '.join(settings)}",
                 f"Limits of {new.label} are {', '.join(sorted(limits)) or 'none'}. For anything else run the recipe again.",
             )
+        if isinstance(old, EarlyLanguage) and isinstance(new, EarlyLanguage):
+            _check_lower(old, new, settings)
         if fields:
             changed.append(new)
     if not changed:
@@ -232,6 +241,22 @@ def _changed_steps(before: Recipe, after: Recipe, settings: list[str]) -> list[S
             "this changes no limit of a step", f"--set {' --set '.join(settings)}", "See `gristmill recipe show`."
         )
     return changed
+
+
+def _check_lower(old: EarlyLanguage, new: EarlyLanguage, settings: list[str]) -> None:
+    """The gate looks at a page's middle only where its beginning lies below the limit, so the ledger does not say what
+    a higher limit would find there."""
+    if new.min_probability > old.min_probability:
+        raise GristmillError(
+            f"a higher {new.label}.min_probability looks at more of a page: no stored value can answer",
+            f"--set {' --set '.join(settings)}",
+            f"Ask for less than {old.min_probability:g}, or run the recipe again.",
+        )
+
+
+def _judged(step: Step) -> list[str]:
+    """The rules that `_verdicts` can ask again; pages that the step dropped for another reason stay dropped."""
+    return ["language", "language_score"] if isinstance(step, Language) else [rule.name for rule in step.rules]
 
 
 def _verdicts(step: Step, table: pa.Table) -> np.ndarray[Any, Any]:
@@ -250,6 +275,8 @@ def _verdicts(step: Step, table: pa.Table) -> np.ndarray[Any, Any]:
         with np.errstate(invalid="ignore"):
             beyond = _MASKS[rule.keep](values, limit)
         verdict[beyond & ~np.isnan(values)] = rule.name
+    if isinstance(step, EarlyLanguage):  # let through to measure the gate's loss
+        verdict[~np.isnan(table[f"{step.label}.audit"].to_numpy())] = ""
     return verdict
 
 

@@ -94,7 +94,8 @@ class Page:
         self.notes.clear()
         self._html = None
         self._from_html.clear()
-        self.text = self.given_text or ""
+        self._text = self.given_text
+        self._from_text.clear()
 
     def shed(self) -> None:
         """Let go of everything that only steps need, so that a batch of judged pages is small."""

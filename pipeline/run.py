@@ -21,7 +21,7 @@ from itertools import groupby, pairwise
 from typing import Any, Protocol, TypeVar
 
 from pipeline import __version__
-from pipeline.dedup import RefinedSplit, deduplicate
+from pipeline.dedup import RefinedSplit, deduplicate, index_sources
 from pipeline.errors import GristmillError
 from pipeline.pool import Crash, Executor, in_order
 from pipeline.publish import (
@@ -99,7 +99,7 @@ class Run:
         """
         home = self.out.sub("run")
         work = self.work = self.work or home.sub("work")
-        with _lease(home):
+        with _lease(home), _lease(work):
             self._check_folder(home)
             for folder in ("", *PUBLISHED):
                 self.out.sweep(folder)  # of a run that was killed while it published
@@ -140,7 +140,8 @@ class Run:
         settings = self.recipe.dedup
         if not (settings.exact or settings.minhash):
             return "", {}
-        key = digest(keys, self.recipe.key("dedup"))
+        earlier = [[source.label, source.digest] for source in index_sources(settings)]
+        key = digest(keys, self.recipe.key("dedup"), earlier)
         folder = work.sub(f"dedup/{key}")
         begun = time.monotonic()
         done = Manifest.read(folder, "dedup.json")
@@ -343,7 +344,7 @@ def _after_crash(task: RefineTask, crash: Crash) -> RefineTask:
 
 @contextlib.contextmanager
 def _lease(home: Folder) -> Iterator[None]:
-    """One run at a time in a local output folder; a killed run leaves no lock behind."""
+    """One run at a time in a local folder, be it of output or of work; a killed run leaves no lock behind."""
     if not home.is_local:
         yield
         return

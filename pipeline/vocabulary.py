@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
@@ -26,14 +27,17 @@ def make_tokenizer(
     """Make `tokenizer/<key>/` in the work folder; returns the key and what the manifest says of the tokenizer.
 
     `splits` holds (split key, name of its `placed` folder); `size` is the text of the train part's survivors in
-    bytes. A named tokenizer is keyed by its bytes, a trained one by what it was trained on.
+    bytes. A named tokenizer is keyed by its files' bytes, a trained one by what it was trained on, and both by the
+    library that trains and encodes.
     """
+    made = ("tokenizer", version("tokenizers"), settings.model_dump(mode="json"))
     if settings.path is not None:
         ready = load(settings)
-        key = digest("tokenizer", sha256(ready).hexdigest(), settings.model_dump(mode="json"))
+        files = tokenizer_files(ready, settings)
+        key = digest(*made, {name: sha256(data).hexdigest() for name, data in files.items()})
     else:
         ready = b""
-        key = digest("tokenizer", splits, settings.model_dump(mode="json"))
+        key = digest(*made, splits)
     folder = work.sub(f"tokenizer/{key}")
     standing = Manifest.read(folder)
     if standing is not None:

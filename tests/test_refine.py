@@ -103,6 +103,13 @@ def test_a_page_over_its_cpu_time_is_set_aside_after_a_second_try(tmp_path: Path
     assert rows["https://s.example/0"]["state"] == "dropped"
 
 
+def test_a_second_try_begins_with_what_the_reader_made_of_the_page() -> None:
+    page = Page("id", "a.warc.gz", 0, 1, "response", payload=b"<p>text</p>")
+    page.text, page.language = "text", "en"
+    page.again()
+    assert (page.has_text, page.text, page.language) == (False, "", "")
+
+
 def test_a_record_that_killed_a_worker_twice_is_set_aside_by_its_offset(tmp_path: Path) -> None:
     path = articles(tmp_path / "a.warc.gz", range(3))
     (split,) = plan_inputs([str(path)], 1 << 30)

@@ -134,11 +134,30 @@ def test_what_if_foretells_what_a_run_would_do(published: Path, tmp_path: Path) 
     kept = set(before.filter(pc.equal(before["state"], "kept"))["record_id"].to_pylist())
     went = after.filter(pc.equal(after["rule"], "too_few_words"))["record_id"].to_pylist()
     assert sum(answer.go.values()) == len(kept & set(went)) > 0
-    looser = what_if(dataset, ["gopher_quality.min_words=1"])
+    looser = what_if(dataset, ["gopher_quality.min_words=1", "gopher_quality.min_stop_words=0"])
     assert sum(looser.back.values()) > 0
-    assert set(looser.later) >= {"gopher_repetition", "c4_quality"}
+    assert set(looser.later) >= {"gopher_repetition", "c4_quality", "dedup"}
     with pytest.raises(GristmillError, match="no stored value can answer"):
         what_if(dataset, ["extract.engine=trafilatura"])
+
+
+def test_what_if_brings_nothing_back_that_another_rule_or_step_would_drop(published: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(published)
+    back = what_if(dataset, ["record_gate.min_bytes=0"]).back
+    assert set(back) == {"record_gate/too_small"}  # of the gate's content types no value is stored
+    looser = ["gopher_quality.min_words=1", "gopher_quality.min_stop_words=0"]
+    assert what_if(dataset, looser).back
+    assert not what_if(dataset, [*looser, "language.min_score=1.0"]).back
+
+
+def test_what_if_leaves_pages_alone_that_measure_the_early_gate(tmp_path: Path) -> None:
+    run_sample(tmp_path / "ds", settings=["early_language.audit_share=1.0", "language.languages=null"])
+    dataset = open_dataset(tmp_path / "ds")
+    assert dataset.manifest.about["records"]["kept"] > 0
+    answer = what_if(dataset, ["early_language.min_probability=0.09"])
+    assert not answer.go
+    with pytest.raises(GristmillError, match="no stored value can answer"):
+        what_if(dataset, ["early_language.min_probability=0.2"])
 
 
 def test_a_dataset_that_was_tampered_with_does_not_verify(published: Path, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@
 - `plan.py` `stage.py` `rows.py` `identity.py`   how work is cut, resumed, shuffled; rows and ids as numbers
 
 May be imported from here: `DedupSettings`, `SignatureWriter`, `signature_row`, `write_signatures`,
-`RefinedSplit`, `deduplicate`, `DedupResult`, `Verdict`, `load_verdicts`, `append_to_index`.
+`RefinedSplit`, `deduplicate`, `DedupResult`, `Verdict`, `load_verdicts`, `append_to_index`,
+`index_sources`.
 """
 
 from pipeline.dedup.deduplicate import DedupResult, deduplicate
-from pipeline.dedup.index import append_to_index
+from pipeline.dedup.index import append_to_index, index_sources
 from pipeline.dedup.plan import RefinedSplit
 from pipeline.dedup.settings import DedupSettings
 from pipeline.dedup.signatures import SignatureWriter, signature_row, write_signatures
@@ -27,6 +28,7 @@ __all__ = [
     "Verdict",
     "append_to_index",
     "deduplicate",
+    "index_sources",
     "load_verdicts",
     "signature_row",
     "write_signatures",
