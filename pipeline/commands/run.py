@@ -55,6 +55,8 @@ def open_executor(recipe: Recipe, workers: int, engine: str, address: str) -> Ab
         return Pool(workers or os.cpu_count() or 1, seconds, memory)
     offered = entry_points(group="gristmill.engines")
     if engine not in offered.names:
-        raise GristmillError("there is no such engine", engine, f"Engines are pool, {', '.join(sorted(offered.names))}.")
+        raise GristmillError(
+            "there is no such engine", engine, f"Engines are pool, {', '.join(sorted(offered.names))}."
+        )
     opened: AbstractContextManager[Executor] = offered[engine].load()(address, workers, seconds, memory)
     return opened
