@@ -41,7 +41,9 @@ class Vocabulary:
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer
 
-        return Tokenizer.from_buffer(self.tokenizer_json)
+        tokenizer = Tokenizer.from_buffer(self.tokenizer_json)
+        tokenizer.encode_special_tokens = True  # a special token's name in a text is text
+        return tokenizer
 
 
 def _is_byte_level(facts: dict[str, Any]) -> bool:
