@@ -277,11 +277,15 @@ def plan_ledger(
             filled = 0
         groups[-1].append(index)
         filled += count
+    holders: dict[tuple[str, str], list[int]] = {}  # numbers of the shards that hold a split's documents
+    for number, shard in enumerate(shards):
+        for split in shard.splits:
+            holders.setdefault(split, []).append(number)
     tasks = []
     for number, group in enumerate(groups):
         splits = tuple((placed[i][0], placed[i][1]) for i in group)
-        within = set(splits)
-        holding = tuple((s.name, s.folder) for s in shards if within & set(s.splits))
+        numbers = sorted({n for split in splits for n in holders.get(split, ())})
+        holding = tuple((shards[n].name, shards[n].folder) for n in numbers)
         tasks.append(LedgerTask(f"ledger/part-{number:05d}.parquet", splits, holding, work, recipe))
     return tasks
 

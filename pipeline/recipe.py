@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
@@ -99,10 +100,14 @@ class Recipe(BaseModel):
 
     def key(self, *parts: str) -> str:
         """32 hex digits over the named parts of the recipe, what their steps' versions are, and Gristmill's version."""
-        plain = self.plain()
-        chosen = {part: plain[part] for part in parts}
+        chosen = {part: self._plain[part] for part in parts}
         versions = [step.version for step in self.steps] if "steps" in parts else []
         return digest("recipe", pipeline.__version__, chosen, versions)
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
+        """Not to be changed: keys are asked for once a split."""
+        return self.plain()
 
     def with_settings(self, settings: Iterable[str]) -> Recipe:
         """A copy with `gopher_quality.min_words=30`-like settings changed; the value is read as YAML.
