@@ -100,14 +100,15 @@ class Recipe(BaseModel):
 
     def key(self, *parts: str) -> str:
         """32 hex digits over the named parts of the recipe, what their steps' versions are, and Gristmill's version."""
-        chosen = {part: self._plain[part] for part in parts}
-        versions = [step.version for step in self.steps] if "steps" in parts else []
+        plain, versions = self._told
+        chosen = {part: plain[part] for part in parts}
+        versions = versions if "steps" in parts else []
         return digest("recipe", pipeline.__version__, chosen, versions)
 
     @cached_property
-    def _plain(self) -> dict[str, Any]:
-        """Not to be changed: keys are asked for once a split."""
-        return self.plain()
+    def _told(self) -> tuple[dict[str, Any], list[str]]:
+        """The plain recipe and the versions of its steps, once for the keys of all splits."""
+        return self.plain(), [step.version for step in self.steps]
 
     def with_settings(self, settings: Iterable[str]) -> Recipe:
         """A copy with `gopher_quality.min_words=30`-like settings changed; the value is read as YAML.
