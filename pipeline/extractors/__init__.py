@@ -3,9 +3,9 @@
 `trafilatura_exact` gives trafilatura's own text (by `trafilatura_twin` and `trafilatura_rules`);
 `resiliparse_strict` is fast and has no model; `mill` is learned: `blocks` and `head` read the page, `names` and
 `features` turn it into numbers, `forest` scores them, `render` writes what stays; `mill_labels` and `mill_train`
-made its model, of which `mill_card.md` tells. `limits`
-keeps hostile trees away from the parsers. May be imported from here: `Engine`, `Extracted`, `Mode`,
-`Output`, `ENGINES`, `load_engine`.
+made its model, of which `mill_card.md` tells. `limits` keeps hostile trees away from the parsers.
+
+May be imported from here: `Engine`, `Extracted`, `Mode`, `Output`, `ENGINES`, `WRITE_MARKDOWN`, `load_engine`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ENGINES = {
 }
 WRITE_MARKDOWN = frozenset({"mill"})
 
-__all__ = ["ENGINES", "Engine", "Extracted", "Mode", "Output", "load_engine"]
+__all__ = ["ENGINES", "WRITE_MARKDOWN", "Engine", "Extracted", "Mode", "Output", "load_engine"]
 
 
 @cache
