@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 OUT ?= out/demo
 
-.PHONY: setup demo test lint bench quality soak clean
+.PHONY: setup demo test test-cluster lint bench quality soak clean
 
 setup: $(STAMP)
 
@@ -21,12 +21,16 @@ $(STAMP): pyproject.toml constraints.txt
 # The main job on the bundled sample crawl, end to end, checked against the key of what must become of each page.
 demo: setup
 	$(BIN)/gristmill run --preset default --input pipeline/sample/crawl --out $(OUT) \
-	  --set tokenizer.vocab_size=8192 --set publish.validation_share=0.1
+	  --set tokenizer.vocab_size=4096 --set publish.validation_share=0.1
 	$(BIN)/gristmill verify $(OUT)
 	$(BIN)/python -m pipeline.sample $(OUT)
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Flows on a real Prefect server, Ray nodes that are killed, Slurm jobs: minutes, and a machine with nothing else to do.
+test-cluster: setup
+	$(BIN)/python -m pytest -m cluster tests/flows
 
 lint: setup
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 Flow runs are processes of their own and come and go, so they write to a folder (PROMETHEUS_MULTIPROC_DIR) which one
 endpoint of the worker reads: `gristmill up` and the containers of `deploy/` set both. Without that folder nothing is
-counted. `deploy/grafana.json` is a dashboard over these names.
+counted.
 """
 
 from __future__ import annotations

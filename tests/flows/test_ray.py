@@ -15,6 +15,8 @@ from pipeline.errors import GristmillError
 from pipeline.recipe import load_recipe
 from tests.conftest import SAMPLE, tree
 
+pytestmark = pytest.mark.cluster
+
 ROOT = Path(__file__).parents[2]
 has_ray = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not has_ray, reason="Ray is not installed: pip install 'gristmill[ray]'")

@@ -24,6 +24,9 @@ Light = tuple[Path, dict[str, str]]
 Stories = dict[str, Future[dict[str, Any]]]
 
 
+pytestmark = pytest.mark.cluster
+
+
 def of(stories: Stories, name: str, server: Server) -> dict[str, Any]:
     """What became of a story; skipped where the machine was so busy that SQLite lost what the server had to write."""
     try:

@@ -15,6 +15,8 @@ from tests.conftest import SAMPLE, tree
 
 # Says "Submitted batch job N", and runs each element of the array before it returns; a job that depends on one that
 # failed is not run.
+pytestmark = pytest.mark.cluster
+
 SBATCH = """#!/bin/bash
 set -u
 home=$(dirname "$0"); id=$(( $(cat "$home/last" 2>/dev/null || echo 100) + 1 )); echo $id > "$home/last"
