@@ -26,7 +26,7 @@ from pipeline.refine import EXCERPT, SAMPLE_SCHEMA, SAMPLES_PER_RULE, rank_of
 from pipeline.store import Folder, Manifest
 from pipeline.tokens import Encoder, TokenShardWriter, part_of
 
-PARTS = ("train", "validation")
+PARTS = ("train", "validation", "other")  # other: pages in other languages, where the recipe publishes them
 _PLACED = pa.schema(
     [
         ("id", pa.string()),
@@ -61,7 +61,7 @@ def place_split(task: PlaceTask) -> dict[str, Any]:
     if standing is not None:
         return standing.about
     documents = work.read_table(
-        f"refine/{task.split_key}/documents.parquet", columns=["id", "host", "url", "language", "text"]
+        f"refine/{task.split_key}/documents.parquet", columns=["id", "host", "url", "language", "text", "part"]
     )
     ids, hosts = documents["id"].to_pylist(), documents["host"].to_pylist()
     sizes = pc.binary_length(documents["text"]).to_pylist()
@@ -70,13 +70,13 @@ def place_split(task: PlaceTask) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     by_part, kinds = Counter[str](), Counter[str]()
     documents_by_part = Counter[str]()
-    for doc, host, size in zip(ids, hosts, sizes, strict=True):
+    for doc, host, size, chosen in zip(ids, hosts, sizes, documents["part"].to_pylist(), strict=True):
         verdict = verdicts.get(doc)
         part: str | None = None
         if verdict and verdict.survivor_id:
             kinds[str(verdict.kind)] += 1
         else:
-            part = placed = part_of(host, doc, settings.seed, settings.validation_share)
+            part = placed = chosen or part_of(host, doc, settings.seed, settings.validation_share)
             by_part[placed] += size
             documents_by_part[placed] += 1
         rows.append(

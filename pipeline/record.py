@@ -187,7 +187,7 @@ DOCUMENT_SCHEMA = pa.schema(
 # Documents of one split on their way from refining to publishing: what is not yet known left out, the host added.
 REFINED_SCHEMA = pa.schema(
     [f for f in DOCUMENT_SCHEMA if f.name not in ("token_count", "cluster_id", "cluster_size")]
-    + [pa.field("host", pa.string())]
+    + [pa.field("host", pa.string()), pa.field("part", pa.string())]  # part: null, or one that a step chose
 )
 
 # One row for each record of the input. Measured values follow as float64 columns named "step.value".

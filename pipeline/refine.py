@@ -240,12 +240,18 @@ def document_row(page: Page) -> dict[str, Any]:
         "digest": page.digest,
         "extractor": page.notes.get("extractor", ""),
         "host": page.host,
+        "part": page.notes.get("part"),
     }
 
 
 def judge(page: Page, steps: tuple[Step, ...], tally: Tally | None = None) -> None:
-    """Take a page through the steps until one drops or quarantines it; its fate is then set."""
+    """Take a page through the steps until one drops or quarantines it; its fate is then set.
+
+    A page that the language step set aside for a part of its own is judged no further, only amended.
+    """
     for step in steps:
+        if "part" in page.notes and (step.rules or step.name == "datatrove"):
+            continue
         begun = time.process_time()
         try:
             drop = step.check(page)

@@ -14,11 +14,12 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from pipeline.errors import GristmillError
 from pipeline.ledger import Dataset, explain, verify, what_if
 from pipeline.pool import Serial
-from pipeline.recipe import load_recipe
+from pipeline.recipe import load_recipe, parse_recipe
 from pipeline.run import Run
 from pipeline.sources import plan_inputs
 from pipeline.store import Folder
@@ -286,3 +287,18 @@ def test_an_archive_within_an_archive_misleads_no_split(tmp_path: Path) -> None:
     outcome = Run(recipe, plan_inputs([str(tmp_path / "crawl")], 1 << 20), Folder(tmp_path / "ds"), Serial())()
     assert outcome.manifest.about["records"] == {"in": 7, "kept": 6, "dropped": 1}
     assert verify(open_dataset(tmp_path / "ds")) == []
+
+
+def test_pages_in_other_languages_go_into_a_part_of_their_own_if_wanted(tmp_path: Path) -> None:
+    recipe = load_recipe("default").plain()
+    recipe["steps"] = [step for step in recipe["steps"] if "early_language" not in step]
+    recipe = parse_recipe(yaml.safe_dump(recipe), "here").with_settings([*SETTINGS, "language.other=publish"])
+    splits = plan_inputs([str(SAMPLE)], 1 << 30)
+    outcome = Run(recipe, splits, Folder(tmp_path / "ds"), Serial())()
+    assert verify(open_dataset(tmp_path / "ds")) == []
+    other = pq.read_table(tmp_path / "ds/text/other-00000.parquet")
+    assert {"de", "fr", "ru"} <= set(other["language"].to_pylist())
+    assert "en" not in other["language"].to_pylist()
+    english = pq.read_table(tmp_path / "ds/text/train-00000.parquet", columns=["language"])["language"].to_pylist()
+    assert set(english) == {"en"}
+    assert {shard["part"] for shard in outcome.manifest.about["shards"]} >= {"train", "other"}

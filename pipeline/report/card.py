@@ -61,7 +61,7 @@ def _title(facts: Facts) -> str:
 
 def _front_matter(facts: Facts) -> dict[str, Any]:
     kept = facts.states["kept"]
-    parts = [part for part in ("train", "validation") if part in facts.parts]
+    parts = [part for part in ("train", "validation", "other") if part in facts.parts]
     files = [{"split": part, "path": f"text/{part}-*.parquet"} for part in parts]
     tokens = [{"split": part, "path": f"tokens/{part}-*.parquet"} for part in parts]
     return {

@@ -88,6 +88,12 @@ class Language(_OfLanguage):
         description="Look at so many characters from the beginning; empty looks at the whole text.",
     )
 
+    other: Literal["drop", "publish"] = Field(
+        "drop",
+        description="What becomes of pages in other languages. publish: they go into a part of their own (other-*), past "
+        "the steps that judge by the kept languages' words; put no early gate in front then.",
+    )
+
     def _named(self) -> Iterable[str]:
         return [*(self.languages or ()), *self.min_score_by_language]
 
@@ -97,7 +103,11 @@ class Language(_OfLanguage):
         if found.script:
             page.notes["script"] = found.script
         self.note(page, {"score": score})
-        return self._verdict(found, score)
+        drop = self._verdict(found, score)
+        if drop is not None and drop.rule == "language" and self.other == "publish" and score >= self._limit(found):
+            page.notes["part"] = "other"
+            return None
+        return drop
 
     def verdict(self, language: str, score: float) -> Drop | None:
         """The decision by the ledger's columns `language` and `language_score` alone, as `what-if` asks it.
