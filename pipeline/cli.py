@@ -265,7 +265,10 @@ def step(
     """Any step alone, as a filter: JSON lines in, one line out for each, in order."""
     from pipeline.commands.step import run_step
 
-    run_step(name, _recipe(preset, []), settings, sys.stdin.buffer, sys.stdout.buffer)
+    refused = run_step(name, _recipe(preset, []), settings, sys.stdin.buffer, sys.stdout.buffer)
+    if refused:
+        print(f"gristmill step: {refused} lines are no pages; `error` in their answers says why", file=sys.stderr)
+        sys.exit(1)
 
 
 @app.command()

@@ -109,14 +109,17 @@ def test_steps_are_filters_in_a_pipe() -> None:
         {"id": "c"},
     ]
     stdin = "".join(json.dumps(line) + "\n" for line in lines) + "not json\n"
-    a, b, c, d = map(json.loads, gristmill("step", "extract", stdin=stdin).stdout.splitlines())
+    done = gristmill("step", "extract", stdin=stdin, code=1)
+    assert "2 lines are no pages" in done.stderr
+    a, b, c, d = map(json.loads, done.stdout.splitlines())
     assert "Entry 5 of the almanac" in a["text"]
     assert a["drop"] is None
     assert a["extractor"]
     assert b["text"] == a["text"]
-    assert c["line"] == 3
+    assert (c["id"], c["text"], c["drop"], c["line"]) == ("c", None, None, 3)
     assert "html" in c["error"]
     assert d["line"] == 4
+    assert "not JSON" in d["error"]
     texts = (
         json.dumps({"id": 1, "text": a["text"]})
         + "\n"
@@ -179,7 +182,7 @@ def test_one_file_that_is_missing_keeps_no_other_from_being_inspected(tmp_path: 
 
 def test_a_step_that_needs_text_says_so_of_html() -> None:
     lines = '{"id": "h", "html": "<p>mail bob@example.com"}\n{"id": "t", "text": "mail bob@example.com"}\n'
-    html, text = map(json.loads, gristmill("step", "pii", stdin=lines).stdout.splitlines())
+    html, text = map(json.loads, gristmill("step", "pii", stdin=lines, code=1).stdout.splitlines())
     assert html["id"] == "h"
     assert "gristmill step extract" in html["error"]
     assert "bob@" not in text["text"]

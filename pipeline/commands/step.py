@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import IO, Any
 
 import orjson
@@ -15,16 +14,21 @@ from pipeline.refine import judge
 from pipeline.steps import STEPS, Step, step_class
 
 
-def run_step(name: str, recipe: Recipe, settings: list[str], source: IO[bytes], sink: IO[bytes]) -> None:
+def run_step(name: str, recipe: Recipe, settings: list[str], source: IO[bytes], sink: IO[bytes]) -> int:
     """Read `{"id", "url", "html" | "html_base64" | "text"}` lines; write `{"id", "text", …, "drop"}` lines in order.
 
-    A line that is no such object is answered by `{"line": N, "error": …}` and the rest goes on.
+    A line that is no such object is answered by one with its number as `line` and the reason as `error`, and the
+    rest goes on. Returns how many there were.
     """
     step = _chosen(name, recipe, settings)
+    refused = 0
     for number, line in enumerate(source, 1):
         if line.strip():
-            sink.write(orjson.dumps(_answer(step, line, number), default=str) + b"\n")
+            answer = _answer(step, line, number)
+            refused += "line" in answer
+            sink.write(orjson.dumps(answer, default=str) + b"\n")
             sink.flush()
+    return refused
 
 
 def _chosen(name: str, recipe: Recipe, settings: list[str]) -> Step:
@@ -42,11 +46,14 @@ def _chosen(name: str, recipe: Recipe, settings: list[str]) -> Step:
 def _answer(step: Step, line: bytes, number: int) -> dict[str, Any]:
     try:
         row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return _refusal(None, number, f"not JSON: {error}")
+    try:
         page = _page(row, number)
-    except (ValueError, TypeError, KeyError, binascii.Error) as error:
-        return {"line": number, "error": f"not a page: {error}"}
+    except (ValueError, TypeError) as error:
+        return _refusal(row.get("id") if isinstance(row, dict) else None, number, f"not a page: {error}")
     if step.takes == "text" and not page.has_text:
-        return {"id": row.get("id", page.record_id), "line": number, "error": _NEEDS_TEXT.format(step.label)}
+        return _refusal(row.get("id", page.record_id), number, _NEEDS_TEXT.format(step.label))
     judge(page, (step,))
     fate = page.fate
     answer: dict[str, Any] = {"id": row.get("id", page.record_id), "text": page.text if page.has_text else None}
@@ -62,6 +69,10 @@ def _answer(step: Step, line: bytes, number: int) -> dict[str, Any]:
     return answer
 
 
+def _refusal(name: Any, number: int, error: str) -> dict[str, Any]:
+    return {"id": name, "text": None, "drop": None, "line": number, "error": error}
+
+
 def _page(row: Any, number: int) -> Page:
     if not isinstance(row, dict):
         raise TypeError("a line is an object")
@@ -74,7 +85,7 @@ def _page(row: Any, number: int) -> Page:
     elif isinstance(text, str):
         payload, charset = b"", ""
     else:
-        raise KeyError("it needs html, html_base64 or text")
+        raise ValueError("it needs html, html_base64 or text")
     return Page(
         record_id("stdin", number, str(row.get("id", ""))),
         "stdin",
