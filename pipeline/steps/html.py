@@ -24,3 +24,17 @@ _VISIBLE = "/html/body//text()[not(parent::script or parent::style or parent::te
 def visible_text(page: Page) -> str:
     """All that the body says, boilerplate included, its pieces a space apart: `page.from_html(visible_text)`."""
     return " ".join(cast("list[str]", page.from_html(parsed).xpath(_VISIBLE)))
+
+
+def visible_windows(page: Page, size: int, least: int) -> list[str]:
+    """The beginning of what the page says and, where enough lies behind it, its middle: at most `size` characters
+    each, white space folded. None where the beginning has fewer than `least` characters.
+    """
+    text = page.text or page.from_html(visible_text)
+    start = " ".join(text[: 4 * size].split())[:size]
+    if len(start) < least:
+        return []
+    if len(text) < 3 * size:
+        return [start]
+    middle = len(text) // 2
+    return [start, " ".join(text[middle - size // 2 : middle + 2 * size].split())[:size]]

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.errors import GristmillError
 from pipeline.record import Drop, Page
-from pipeline.steps.html import visible_text
+from pipeline.steps.html import visible_windows
 from pipeline.steps.language_codes import LID176, Tongue, tongue
 from pipeline.steps.lid import Identifier, identifier, model_hash
 from pipeline.steps.step import Rule, Step, Takes
@@ -166,9 +166,8 @@ class EarlyLanguage(_OfLanguage):
     def measure(self, page: Page) -> Mapping[str, float | None]:
         if self.languages is None:
             return {}
-        text = page.text or page.from_html(visible_text)
         best: float | None = None
-        for window in _windows(text, self.max_chars, self.min_chars):
+        for window in visible_windows(page, self.max_chars, self.min_chars):
             best = max(self._probability(window), best or 0.0)
             if best >= self.min_probability:
                 break
@@ -191,17 +190,6 @@ class EarlyLanguage(_OfLanguage):
         return min(
             1.0, sum(score for found, score in self._identifier().probabilities(text) if found in kept)
         )
-
-
-def _windows(text: str, size: int, least: int) -> list[str]:
-    """The beginning of the text and, where enough lies behind it, its middle; white space folded."""
-    start = " ".join(text[: 4 * size].split())[:size]
-    if len(start) < least:
-        return []
-    if len(text) < 3 * size:
-        return [start]
-    middle = len(text) // 2
-    return [start, " ".join(text[middle - size // 2 : middle + 2 * size].split())[:size]]
 
 
 def _sampled(record_id: str, share: float) -> bool:

@@ -21,8 +21,7 @@ import zstandard
 
 from pipeline.record import Page
 from pipeline.steps.extract import Extract
-from pipeline.steps.html import visible_text
-from pipeline.steps.language import _windows
+from pipeline.steps.html import visible_windows
 from pipeline.steps.language_codes import LID176, tongue
 from pipeline.steps.language_loss import _upper_bound
 from pipeline.steps.lid import identifier
@@ -87,6 +86,7 @@ def gate_table(engine: str) -> None:
     late: list[tuple[str, float]] = []
     extract = Extract.model_validate({"engine": engine})
     for page in pages():
+        windows = visible_windows(page, 2000, 200)
         if extract.check(page) is not None:
             continue
         found, score = identifier().best(page.text)
@@ -94,7 +94,7 @@ def gate_table(engine: str) -> None:
         early.append(
             [
                 {found.code: score for found, score in identifier().probabilities(window)}
-                for window in _windows(page.from_html(visible_text), 2000, 200)
+                for window in windows
             ]
         )
     counts = Counter(code for code, score in late if score >= MIN_SCORE)
