@@ -7,11 +7,14 @@ the one before.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,6 +129,30 @@ class Checkpoints:
         kept = f"{before[-1].name} is whole" if before else "there is none before it"
         todo = f"Free some space and run the same command again; of the checkpoints, {kept}."
         return GristmillError(f"cannot write the checkpoint ({_first_line(error)})", str(draft), todo)
+
+
+@contextmanager
+def held(folder: Path, group: Processes) -> Iterator[None]:
+    """One run at a time in a folder, or two would write each other's checkpoints; a killed run holds nothing.
+
+    Raises GristmillError where another run holds it, or it cannot be written.
+    """
+    if not group.is_first:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        what = f"cannot write there ({error.strerror})"
+        raise GristmillError(what, str(folder), "Choose a folder that you may write, with --out.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            what = "another run is at work in this folder"
+            raise GristmillError(what, str(folder), "Wait until it is done, or choose another --out.") from None
+        yield
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

@@ -52,6 +52,7 @@ def pretrain(
     strategy: Annotated[str, typer.Option(help="auto, ddp or fsdp, under torchrun.")] = "auto",
     compiled: Annotated[bool | None, typer.Option("--compile/--no-compile", help="Default: on GPUs.")] = None,
     recompute: Annotated[bool, typer.Option(help="Recompute activations: less memory, a third more work.")] = False,
+    precision: Annotated[str, typer.Option(help="Of activations: float32, bfloat16; auto: bfloat16 on GPUs.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     tensorboard: Annotated[bool, typer.Option(help="Log to TensorBoard as well.")] = False,
     verify: Annotated[bool, typer.Option(help="Check every shard's SHA-256 before the start.")] = True,
@@ -82,6 +83,7 @@ def pretrain(
         strategy=_one_of(strategy, "--strategy", "auto", "ddp", "fsdp"),
         compiled=compiled,
         recompute=recompute,
+        precision=_one_of(precision, "--precision", "auto", "float32", "bfloat16"),
         tensorboard=tensorboard,
         **({"prompts": tuple(prompt)} if prompt else {}),
     )

@@ -1,4 +1,4 @@
-"""What a run tells: log.jsonl, a progress line, loss.svg, and TensorBoard where it is asked for."""
+"""What a run tells: log.jsonl, a progress line, its plots, and TensorBoard where it is asked for."""
 
 from __future__ import annotations
 
@@ -7,22 +7,34 @@ import math
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from model.plot import Series, line_chart
 
+PROGRESS_SECONDS = 10.0  # between two lines of progress in a file, which nobody can write over
+
 
 class Journal:
-    """One line of JSON an event in `log.jsonl`; the plot is drawn from it, so a resumed run's is whole.
+    """One line of JSON an event in `log.jsonl`; `loss.svg` and `bits-per-byte.svg` are drawn from it, so those of a
+    resumed run are whole. `baselines` are bits per byte, by name, to be drawn beside the validation's.
 
     Lines: {"kind": "step", "step", "tokens", "loss", "lr", "grad_norm", "tokens_per_s", "mfu", …},
     {"kind": "validation", "step", "tokens", "loss", "bits_per_byte"}, {"kind": "sample", "step", "prompt", "text"}.
     `tokens` counts targets seen; loss is in nats a token; mfu is a share, null on an unknown device.
     """
 
-    def __init__(self, folder: Path, step: int, tensorboard: bool = False, screen: TextIO | None = None) -> None:
-        self.path, self.plot_path, self.screen = folder / "log.jsonl", folder / "loss.svg", screen or sys.stderr
+    def __init__(
+        self,
+        folder: Path,
+        step: int,
+        tensorboard: bool = False,
+        screen: TextIO | None = None,
+        baselines: Mapping[str, float] | None = None,
+    ) -> None:
+        self.folder, self.path, self.screen = folder, folder / "log.jsonl", screen or sys.stderr
+        self.baselines = baselines or {}
         self.events = [event for event in read_journal(self.path) if event["step"] <= step]
         folder.mkdir(parents=True, exist_ok=True)
         # What a killed run logged after its last checkpoint will be done, and told, again.
@@ -31,7 +43,8 @@ class Journal:
         os.replace(draft, self.path)
         self._file = self.path.open("a", encoding="utf-8")
         self._board = _board(folder) if tensorboard else None
-        self._live = False
+        self._live = self.screen.isatty()
+        self._waiting, self._told = "", -math.inf
 
     def tell(self, kind: str, step: int, **facts: Any) -> None:
         event = {"kind": kind, "step": step, **facts}
@@ -44,9 +57,15 @@ class Journal:
                     self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def progress(self, text: str) -> None:
-        """One line that is written over on a terminal."""
-        self._live = self.screen.isatty()
-        self.screen.write(f"\r\x1b[2K{text}" if self._live else f"{text}\n")
+        """One line that is written over on a terminal; elsewhere one every few seconds, and always the last."""
+        if self._live:
+            self.screen.write(f"\r\x1b[2K{text}")
+        elif time.monotonic() - self._told < PROGRESS_SECONDS:
+            self._waiting = text
+            return
+        else:
+            self._told, self._waiting = time.monotonic(), ""
+            self.screen.write(f"{text}\n")
         self.screen.flush()
 
     def say(self, text: str) -> None:
@@ -54,24 +73,48 @@ class Journal:
         self.screen.write(("\r\x1b[2K" if self._live else "") + text + "\n")
         self.screen.flush()
 
+    def _tell_what_waits(self) -> None:
+        if self._waiting:
+            self.say(self._waiting)
+            self._waiting = ""
+
     def draw(self) -> None:
-        """Draw loss.svg anew."""
-        train = [(e["tokens"], e["loss"]) for e in self.events if e["kind"] == "step"]
-        valid = [(e["tokens"], e["loss"]) for e in self.events if e["kind"] == "validation"]
-        chart = line_chart(
-            "Loss", "tokens", "nats a token", [Series("training", smoothed(train)), Series("validation", valid)]
-        )
-        draft = self.plot_path.with_suffix(".tmp")
+        """Draw the plots anew."""
+        self._draw("loss.svg", loss_chart(self.events))
+        if any("bits_per_byte" in event for event in self.events):
+            self._draw("bits-per-byte.svg", bits_chart(self.events, self.baselines))
+
+    def _draw(self, name: str, chart: str) -> None:
+        draft = self.folder / f".{name}.tmp"
         draft.write_text(chart, encoding="utf-8")
-        os.replace(draft, self.plot_path)
+        os.replace(draft, self.folder / name)
 
     def close(self) -> None:
+        self._tell_what_waits()
         self.draw()
         self._file.close()
         if self._board is not None:
             self._board.close()
         if self._live:
             self.screen.write("\n")
+
+
+def loss_chart(events: Sequence[Mapping[str, Any]]) -> str:
+    """Training and validation loss by tokens seen, as SVG."""
+    found = {
+        kind: [(event["tokens"], event["loss"]) for event in events if event["kind"] == kind]
+        for kind in ("step", "validation")
+    }
+    series = [Series("training", smoothed(found["step"])), Series("validation", found["validation"])]
+    return line_chart("Loss", "tokens", "nats a token", series)
+
+
+def bits_chart(events: Sequence[Mapping[str, Any]], baselines: Mapping[str, float]) -> str:
+    """Bits per byte of the validation by tokens seen, and of the baselines, as SVG."""
+    points = [(event["tokens"], event["bits_per_byte"]) for event in events if "bits_per_byte" in event]
+    ends = (0, max(tokens for tokens, _ in points))
+    lines = [Series(name, [(end, bits) for end in ends]) for name, bits in baselines.items()]
+    return line_chart("Validation", "tokens", "bits per byte", [Series("model", points), *lines])
 
 
 class Pace:

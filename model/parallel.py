@@ -17,6 +17,7 @@ from model.loss import Objective
 from pipeline.errors import GristmillError
 
 Strategy = Literal["auto", "ddp", "fsdp"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 FSDP_FROM = 1_000_000_000  # parameters; below that a copy on every GPU is cheaper than gathering shards
 
@@ -72,19 +73,25 @@ def processes(device: str = "auto") -> Iterator[Processes]:
 
 
 def spread(
-    objective: Objective, group: Processes, strategy: Strategy = "auto", compiled: bool | None = None, recompute=False
+    objective: Objective,
+    group: Processes,
+    strategy: Strategy = "auto",
+    compiled: bool | None = None,
+    recompute: bool = False,
+    precision: Precision = "auto",
 ) -> nn.Module:
     """Put the objective on the device and over the processes; what is returned is called like it.
 
     In this order: activation checkpoints, compilation of each layer (one graph serves all, in seconds), then DDP
-    or FSDP2 by `strategy`; auto shards from a billion parameters. `compiled` None compiles on GPUs. Activations are
-    bfloat16 on GPUs, parameters and their gradients float32.
+    or FSDP2 by `strategy`; auto shards from a billion parameters. `compiled` None compiles on GPUs. Activations have
+    `precision`, auto being bfloat16 on GPUs and float32 on CPUs, of which only those with AVX512-BF16 or AMX gain by
+    the other; parameters and their gradients are float32 always.
     """
     model = objective.model
     objective.to(group.device)
     model.recompute = recompute
-    if group.device.type == "cuda":
-        model.activation_dtype = torch.bfloat16
+    narrow = group.device.type == "cuda" if precision == "auto" else precision == "bfloat16"
+    model.activation_dtype = torch.bfloat16 if narrow else None
     if group.device.type == "cuda" if compiled is None else compiled:
         for layer in model.layers:
             layer.compile(dynamic=False)
@@ -93,7 +100,7 @@ def spread(
     if strategy == "auto":
         size = sum(parameter.numel() for parameter in objective.parameters())
         strategy = "fsdp" if size >= FSDP_FROM and group.device.type == "cuda" else "ddp"
-    return _sharded(objective, group) if strategy == "fsdp" else _replicated(objective, group)
+    return _sharded(objective, group, narrow) if strategy == "fsdp" else _replicated(objective, group)
 
 
 @contextmanager
@@ -116,12 +123,12 @@ def _replicated(objective: Objective, group: Processes) -> nn.Module:
     return nn.parallel.DistributedDataParallel(objective, device_ids=ids, gradient_as_bucket_view=True)
 
 
-def _sharded(objective: Objective, group: Processes) -> nn.Module:
+def _sharded(objective: Objective, group: Processes, narrow: bool) -> nn.Module:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
     mesh = init_device_mesh(group.device.type, (group.world,))
-    gathered = torch.bfloat16 if group.device.type == "cuda" else None
+    gathered = torch.bfloat16 if narrow else None
     policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=torch.float32)
     settings: dict[str, Any] = {"mesh": mesh, "mp_policy": policy}
     for layer in objective.model.layers:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from model.baseline import bigram_bits_per_byte
+from model.checkpoint import held
 from model.config import ModelConfig
 from model.data import Loader, Source, all_rows
 from model.dataset import TokenDataset
@@ -23,8 +24,6 @@ from model.vocabulary import Vocabulary
 from model.weights import build_model, load_weights, read_config
 from pipeline.errors import GristmillError
 from pipeline.store import Folder
-
-BASELINE_TOKENS = 20_000_000  # up to here the byte-bigram baseline is told: it takes seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +49,9 @@ class PretrainConfig:
 def pretrain(config: PretrainConfig) -> Outcome:
     """Train to the end, from the folder's last checkpoint if it has one. Under `torchrun`, one of its processes.
 
-    Raises GristmillError where data and model do not fit, and as Loader and Trainer do.
+    Raises GristmillError where data and model do not fit, the folder is in use, and as Loader and Trainer do.
     """
-    with processes(config.device) as group:
+    with processes(config.device) as group, held(Path(config.out), group):
         shape = model_config(config)
         seq_len = config.seq_len or shape.max_seq_len
         loader = Loader(
@@ -102,10 +101,12 @@ def _trainer(config: PretrainConfig, shape: ModelConfig, loader: Loader, group: 
     train = loader.datasets[0]
     vocabulary = Vocabulary(train.tokenizer_json)
     held_out = _held_out(config)
+    baselines: dict[str, float] = {}
     if group.is_first:
         facts: dict[str, Any] = {"config": asdict(config), "model": shape.to_dict(), "data": loader.fingerprint()}
-        if held_out and train.tokens <= BASELINE_TOKENS:
+        if held_out:
             facts["bigram_bits_per_byte"] = bigram_bits_per_byte(train, held_out[0], vocabulary)
+            baselines["byte bigram"] = facts["bigram_bits_per_byte"]
         Folder(config.out).write_bytes("run.json", (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode())
     limit = max(1, config.validation_tokens // loader.seq_len)
 
@@ -123,6 +124,7 @@ def _trainer(config: PretrainConfig, shape: ModelConfig, loader: Loader, group: 
         validation if held_out else None,
         train.tokenizer_files(),
         {"eos_token_id": loader.header.eot_id, "bos_token_id": loader.header.eot_id},
+        baselines,
     )
 
 

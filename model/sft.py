@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from model.chat import ChatTemplate
+from model.checkpoint import held
 from model.conversations import Conversation, read_conversations
 from model.data import Batch
 from model.export import chat_config, end_ids, tokenizer_files
@@ -25,6 +26,7 @@ from model.train import LoopSettings, Outcome, Rows, Trainer
 from model.vocabulary import Vocabulary
 from model.weights import load_model, save_model
 from pipeline.errors import GristmillError
+from pipeline.store import Folder
 
 Ints = npt.NDArray[np.int64]
 
@@ -53,7 +55,7 @@ def sft(config: SFTConfig) -> Outcome:
     Raises GristmillError for a bad line of the data (by its number), for data with nothing to learn, and as
     Trainer does.
     """
-    with processes(config.device) as group:
+    with processes(config.device) as group, held(Path(config.out), group):
         source = Path(config.init)
         model = load_model(source)
         files = tokenizer_files(source)
@@ -86,8 +88,7 @@ def sft(config: SFTConfig) -> Outcome:
         trainer.lora, trainer.base = config.lora, config.init
         if group.is_first:
             facts = {"config": asdict(config), "model": model.config.to_dict(), "data": train.counts}
-            Path(config.out).mkdir(parents=True, exist_ok=True)
-            (Path(config.out) / "run.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
+            Folder(config.out).write_bytes("run.json", (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode())
         return trainer.run()
 
 

@@ -27,7 +27,7 @@ from model.journal import Journal, Pace
 from model.loss import Objective
 from model.optim import OptimizerConfig, Optimizers
 from model.packing import IGNORED
-from model.parallel import Processes, Strategy, accumulating, spread
+from model.parallel import Precision, Processes, Strategy, accumulating, spread
 from model.vocabulary import Vocabulary
 from model.weights import Model, save_model
 from pipeline.errors import GristmillError
@@ -63,6 +63,7 @@ class LoopSettings:
     strategy: Strategy = "auto"
     compiled: bool | None = None
     recompute: bool = False
+    precision: Precision = "auto"
     tensorboard: bool = False
 
 
@@ -76,9 +77,10 @@ class Outcome(NamedTuple):
 
 
 class Trainer:
-    """One run in one folder: `log.jsonl`, `loss.svg`, `checkpoints/`, `model/` (weights, config, tokenizer).
+    """One run in one folder: `log.jsonl`, its plots, `checkpoints/`, `model/` (weights, config, tokenizer).
 
-    `validation` gives the rows to validate on, the same each time. Raises GristmillError where the loss is no
+    `validation` gives the rows to validate on, the same each time; `baselines` are bits per byte to compare with,
+    by name. Raises GristmillError where the loss is no
     number (and says which documents were in the batch), the disk is full, or the folder holds another run.
     """
 
@@ -93,13 +95,16 @@ class Trainer:
         validation: Callable[[], Rows] | None = None,
         tokenizer_files: dict[str, bytes] | None = None,
         about: dict[str, Any] | None = None,
+        baselines: dict[str, float] | None = None,
     ) -> None:
         self.model, self.batches, self.folder, self.settings = model, batches, Path(folder), settings
         self.group, self.vocabulary, self.validation = group, vocabulary, validation
-        self.tokenizer_files, self.about = tokenizer_files or {}, about or {}
+        self.tokenizer_files, self.about, self.baselines = tokenizer_files or {}, about or {}, baselines or {}
         config = model.config
         self.objective = Objective(model)
-        self.spread = spread(self.objective, group, settings.strategy, settings.compiled, settings.recompute)
+        self.spread = spread(
+            self.objective, group, settings.strategy, settings.compiled, settings.recompute, settings.precision
+        )
         self.optimizers = Optimizers(model, settings.optimizer, config.d_model, config.tie_embeddings)
         self.checkpoints = Checkpoints(
             self.folder / "checkpoints", model, self.optimizers, group, max(settings.keep, 1)
@@ -113,7 +118,8 @@ class Trainer:
         self._resume()
         if not self.group.is_first:
             return self._loop(None)
-        with closing(Journal(self.folder, self.step, self.settings.tensorboard)) as journal:
+        journal = Journal(self.folder, self.step, self.settings.tensorboard, baselines=self.baselines)
+        with closing(journal):
             return self._loop(journal)
 
     def _loop(self, journal: Journal | None) -> Outcome:
@@ -248,8 +254,9 @@ class Trainer:
             self.last = self.validate()
             if journal:
                 journal.tell("validation", self.step, tokens=self.tokens, **self.last)
-                told = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.last.items())
-                journal.say(f"validation at step {self.step}: {told}")
+                told = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.last.items()]
+                told += [f"({name} {bits:.4f})" for name, bits in self.baselines.items()]
+                journal.say(f"validation at step {self.step}: {'  '.join(told)}")
         if self.vocabulary is not None and settings.prompts and self._due(settings.sample_every):
             for prompt in settings.prompts:
                 text = self.sample(prompt)

@@ -1,5 +1,6 @@
 """The loop: it learns, it tells, it goes on to the digit, and it stops where it must."""
 
+import io
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import torch
 from torch.optim import Muon
 
 from model.config import ModelConfig
-from model.journal import read_journal
+from model.journal import Journal, read_journal
 from model.optim import OptimizerConfig, Optimizers, schedule
 from model.pretrain import horizon, model_config, pretrain
 from model.weights import build_model, load_model, save_model
@@ -57,6 +58,7 @@ def test_a_run_learns_and_tells_what_it_did(dataset, tmp_path, capsys):
     samples = [event for event in events if event["kind"] == "sample"]
     assert all(event["text"].startswith("The quick") for event in samples)
     ElementTree.parse(tmp_path / "loss.svg")
+    assert "byte bigram" in (tmp_path / "bits-per-byte.svg").read_text()
     assert "step 40/40" in capsys.readouterr().err
     model = load_model(tmp_path / "model")
     assert model.config.max_seq_len == 32
@@ -170,3 +172,30 @@ def test_the_horizon_is_steps_or_tokens_or_chinchilla(dataset, tmp_path):
     assert horizon(config(tmp_path, dataset, steps=7), shape) == 7
     assert horizon(config(tmp_path, dataset, steps=0, tokens=5120), shape) == 10
     assert horizon(config(tmp_path, dataset, steps=0), shape) == round(20 * shape.parameters()["total"] / 512)
+
+
+def test_two_runs_do_not_share_a_folder(dataset, tmp_path):
+    from model.checkpoint import held
+    from model.parallel import Processes
+
+    alone = Processes(0, 1, torch.device("cpu"))
+    with held(tmp_path, alone), pytest.raises(GristmillError, match="another run is at work"):
+        pretrain(config(tmp_path, dataset, steps=2))
+    assert pretrain(config(tmp_path, dataset, steps=2)).step == 2
+
+
+def test_progress_in_a_file_is_a_line_now_and_then_and_the_last(tmp_path):
+    screen = io.StringIO()
+    journal = Journal(tmp_path, 0, screen=screen)
+    for step in range(500):
+        journal.progress(f"step {step}")
+    journal.close()
+    assert screen.getvalue().splitlines() == ["step 0", "step 499"]
+
+
+def test_activations_in_bfloat16_learn_as_well(dataset, tmp_path):
+    for precision in ("float32", "bfloat16"):
+        pretrain(config(tmp_path / precision, dataset, steps=6, loop={"precision": precision}))
+    wide, narrow = losses(tmp_path / "float32"), losses(tmp_path / "bfloat16")
+    assert narrow != wide
+    assert narrow == pytest.approx(wide, abs=0.1)
