@@ -186,10 +186,7 @@ class EarlyLanguage(_OfLanguage):
 
     def _probability(self, text: str) -> float:
         """The probability that `text` is in one of the kept languages."""
-        kept = _kept_labels(self.model, self.languages or ())
-        return min(
-            1.0, sum(score for found, score in self._identifier().probabilities(text) if found in kept)
-        )
+        return self._identifier().probability(text, _kept_labels(self.model, self.languages or ()))
 
 
 def _sampled(record_id: str, share: float) -> bool:
@@ -199,9 +196,10 @@ def _sampled(record_id: str, share: float) -> bool:
 
 
 @functools.cache
-def _kept_labels(model: str, languages: tuple[str, ...]) -> frozenset[Tongue]:
+def _kept_labels(model: str, languages: tuple[str, ...]) -> frozenset[str]:
     kept = [tongue(code) for code in languages]
-    return frozenset(t for t in identifier(model).tongues.values() if any(k.covers(t) for k in kept))
+    tongues = identifier(model).tongues
+    return frozenset(label for label, found in tongues.items() if any(k.covers(found) for k in kept))
 
 
 @functools.cache

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import GristmillError
 from pipeline.steps.language_codes import Tongue, tongue
+from pipeline.steps.lid_model import Predict, load_kernel
 
 # lid.176.ftz (Joulin et al. 2016, arXiv 1612.03651; CC BY-SA 3.0) as fastText publishes it.
 LID176_SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
@@ -29,22 +31,33 @@ class Identifier:
                 where=str(path),
                 todo="Name a fastText .bin or .ftz file.",
             ) from error
-        self._predict: Any = model.f.predict  # the same numbers as model.predict, without its numpy arrays
+        self._predict: Predict = model.f.predict  # the same numbers as model.predict, without its numpy arrays
         self._model = model  # owns what _predict reads
+        self._kernel = load_kernel(path, self._predict)
         self.tongues = {label: label_tongue(label) for label in model.get_labels()}
 
     def best(self, text: str, newline_as: str = " ") -> tuple[Tongue, float]:
         """The likeliest language of `text` and its probability."""
-        for score, label in self._predict(_line(text, newline_as), 1, 0.0, "strict"):
-            return self.tongues[label], score
-        return Tongue("und"), 0.0  # no part of the text is known to the model
+        line = _line(text, newline_as)
+        if self._kernel is not None:
+            found = self._kernel.best(line.encode())
+        else:
+            found = next(iter(self._predict(line, 1, 0.0, "strict")), None)
+        # Without any part that the model knows there is no answer.
+        return (self.tongues[found[1]], found[0]) if found else (Tongue("und"), 0.0)
+
+    def probability(self, text: str, labels: frozenset[str]) -> float:
+        """The probability that `text` is in one of the languages of these labels."""
+        line = _line(text, " ")
+        if self._kernel is not None:
+            scores: Iterable[float] = self._kernel.chances(line.encode(), labels)
+        else:
+            scores = (score for score, label in self._predict(line, -1, 0.0, "strict") if label in labels)
+        return min(1.0, math.fsum(scores))
 
     def probabilities(self, text: str) -> list[tuple[Tongue, float]]:
         """Every language and its probability, likeliest first."""
-        return [
-            (self.tongues[label], score)
-            for score, label in self._predict(_line(text, " "), -1, 0.0, "strict")
-        ]
+        return [(self.tongues[label], score) for score, label in self._predict(_line(text, " "), -1, 0.0, "strict")]
 
 
 @functools.cache
