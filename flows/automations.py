@@ -1,7 +1,7 @@
 """What a self-hosted Prefect lacks by default, set up by `gristmill deploy`; doing it again changes nothing.
 
-- zombies     a run whose process vanished with its machine keeps its state "Running" for ever: after three missed
-              heartbeats it is Crashed
+- zombies     a run whose process vanished with its machine keeps its state for ever: Running without a heartbeat it
+              is Crashed after three missed ones, Pending that never began is Crashed, Cancelling is Cancelled
 - crashed     a crashed run of a deployment tagged RERUN is run again by the flow `rerun`, a few times at most
 - notify      a run that ended badly, or well, is told to a webhook, where one is given
 
@@ -22,10 +22,13 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from flows.curate import MEMORY
 from flows.refine import DOWNLOADS
 
-TAG = "gristmill"  # on every deployment of ours; automations look at nothing else
+TAG = "gristmill"  # on every deployment of ours but the upkeep's; automations look at nothing else
+UPKEEP = "upkeep"
 RERUN = "rerun-if-crashed"
 HEARTBEAT_SECONDS = 30
 WINDOW_SECONDS = 3 * HEARTBEAT_SECONDS
+PENDING_SECONDS = 600  # until a process that was given a run has begun it: images may have to be fetched
+CANCELLING_SECONDS = 120  # a worker kills what does not stop within 30
 WEBHOOK = "gristmill-notify"
 ENDINGS = {"Completed", "Failed", "Crashed", "Cancelled", "Suspended"}
 GPU = "gristmill-gpu"
@@ -39,7 +42,7 @@ def install(client: SyncPrefectClient, webhook: str = "") -> list[str]:
 
     A limit that stands keeps the number that somebody gave it. `webhook` is a URL that takes a POST of JSON.
     """
-    wanted = [_zombies(), _crashed(client)]
+    wanted = [*_zombies(), _crashed(client)]
     if webhook:
         wanted.append(_notify(webhook))
     for automation in wanted:
@@ -53,25 +56,49 @@ def install(client: SyncPrefectClient, webhook: str = "") -> list[str]:
     return [*(automation.name for automation in wanted), *LIMITS]
 
 
-def _zombies() -> AutomationCore:
+def _zombies() -> list[AutomationCore]:
+    """What a dead process left in a state that it can no longer leave by itself."""
+    return [
+        _stuck(
+            "gristmill: zombies are crashed",
+            {"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
+            WINDOW_SECONDS,
+            StateType.CRASHED,
+            f"its process gave no sign of life for {WINDOW_SECONDS} s; it resumes",
+        ),
+        _stuck(
+            "gristmill: what never began is crashed",
+            {"prefect.flow-run.Pending"},
+            PENDING_SECONDS,
+            StateType.CRASHED,
+            f"a worker took it, and it did not begin within {PENDING_SECONDS} s",
+        ),
+        _stuck(
+            "gristmill: what was cancelled is cancelled",
+            {"prefect.flow-run.Cancelling"},
+            CANCELLING_SECONDS,
+            StateType.CANCELLED,
+            f"its worker did not say within {CANCELLING_SECONDS} s that it is gone",
+        ),
+    ]
+
+
+def _stuck(name: str, after: set[str], seconds: int, state: StateType, message: str) -> AutomationCore:
+    """After one of these events any other of the run must follow: the next heartbeat, a pause, an end."""
     return AutomationCore(
-        name="gristmill: zombies are crashed",
-        description=f"No sign of life for {WINDOW_SECONDS} s, three heartbeats.",
+        name=name,
+        description=f"No sign of life for {seconds} s.",
         trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.*"},  # the next heartbeat, or the end, or a pause
+            after=after,
+            expect={"prefect.flow-run.*"},
             match={"prefect.resource.id": ["prefect.flow-run.*"]},
-            match_related=_ours(TAG),
+            match_related=_ours(TAG, UPKEEP),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=WINDOW_SECONDS),
+            within=timedelta(seconds=seconds),
         ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED, message=f"its process gave no sign of life for {WINDOW_SECONDS} s; it resumes"
-            )
-        ],
+        actions=[ChangeFlowRunState(state=state, message=message)],
     )
 
 
@@ -110,8 +137,8 @@ def _notify(url: str) -> AutomationCore:
     )
 
 
-def _ours(tag: str) -> dict[str, Any]:
-    return {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"}
+def _ours(*tags: str) -> dict[str, Any]:
+    return {"prefect.resource.role": "tag", "prefect.resource.id": [f"prefect.tag.{tag}" for tag in tags]}
 
 
 def _jinja(template: str) -> dict[str, str]:

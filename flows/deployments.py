@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
@@ -23,15 +23,16 @@ from pipeline.errors import GristmillError
 PREFECT_YAML = Path(__file__).parents[1] / "deploy" / "prefect.yaml"
 
 
-def deploy(file: Path = PREFECT_YAML, webhook: str = "") -> list[str]:
+def deploy(file: Path = PREFECT_YAML, webhook: str = "", runs: int = 0) -> list[str]:
     """Register everything with the server that PREFECT_API_URL names; returns the names of what stands there now.
 
+    `runs`: flow runs that all workers of a pool take at once; 0 leaves that to each worker's own limit.
     Raises GristmillError where the file is wrong or the server does not answer, refuses or is of another version.
     """
     wanted = _read(file)
     with _client() as client:
         for pool in sorted({one["work_pool"]["name"] for one in wanted}):
-            _make_pool(client, pool)
+            _make_pool(client, pool, runs)
         _register(file)
         names = [f"{one['entrypoint'].rpartition('.')[2]}/{one['name']}" for one in wanted]
         return names + (install(client, webhook) if "rerun/crashed" in names else [])
@@ -91,13 +92,13 @@ def _check(client: SyncPrefectClient, where: str) -> None:
         raise GristmillError(str(error), where, "Use one version of Prefect on server and workers.") from error
 
 
-def _make_pool(client: SyncPrefectClient, name: str) -> None:
-    try:
+def _make_pool(client: SyncPrefectClient, name: str, runs: int) -> None:
+    with suppress(ObjectAlreadyExists):
         client.create_work_pool(
             WorkPoolCreate(name=name, type="process", description="Workers that run Gristmill's flows")
         )
-    except ObjectAlreadyExists:
-        return
+    if runs:
+        client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=runs))
 
 
 def _register(file: Path) -> None:

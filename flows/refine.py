@@ -8,22 +8,29 @@ work folder is not refined again, whoever refined it, and refining one twice at 
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
+from uuid import UUID
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State
 from prefect.concurrency.sync import concurrency
 from prefect.deployments import run_deployment
 from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.states import Cancelling, Completed
 from prefect.utilities.annotations import quote
 
 from flows.faults import RETRY_SECONDS, failed, retry_if_it_passes
@@ -44,6 +51,7 @@ from pipeline.store import Folder, Manifest
 DOWNLOADS = "gristmill-commoncrawl"  # global concurrency limit: flow runs that read from Common Crawl at once
 SHARD = "refine/shard"  # the deployment that flow runs of a spread run are of
 SHARD_TRIES = 3
+SHARD_POLL_SECONDS = 2.0
 MOST_TASKS = (
     500  # task runs of a flow run that refine: the database copes with about 1,000, phases and retries included
 )
@@ -66,30 +74,55 @@ def refine_here(
 def refine_spread(recipe: Recipe, splits: Sequence[Split], work: Folder, machines: Machines) -> None:
     """Refine the splits in flow runs of their own, on all workers of the pool; a run that crashed is given out anew.
 
-    Raises GristmillError where one fails for good.
+    Raises GristmillError where one fails for good. What is under way is cancelled with the run that gave it out.
     """
     plan = save_plan(work, recipe, splits)
     count = min(machines.flow_runs, len(splits))
     settings = machines.model_dump() | {"flow_runs": 1}
 
-    def one(shard: int) -> None:
-        for attempt in range(1, SHARD_TRIES + 1):
-            run = run_deployment(
-                SHARD,
-                parameters={"work": work.url, "plan": plan, "shard": shard, "of": count, "machines": settings},
-                flow_run_name=f"{flow_run.name} · {shard + 1} of {count}{f' · try {attempt}' if attempt > 1 else ''}",
-                poll_interval=2,
-            )
-            if run.state is not None and run.state.is_completed():
-                return
-            if run.state is not None and run.state.is_failed():
-                break
-        told = f"{run.state.name}: {run.state.message}" if run.state else "no state"
-        raise GristmillError(f"refining ended as {told}", f"flow run {run.name}", "See its log; run again, it resumes.")
+    def give_out(shard: int, attempt: int) -> FlowRun:
+        return run_deployment(
+            SHARD,
+            parameters={"work": work.url, "plan": plan, "shard": shard, "of": count, "machines": settings},
+            flow_run_name=f"{flow_run.name} · {shard + 1} of {count}{f' · try {attempt}' if attempt > 1 else ''}",
+            timeout=0,
+        )
 
-    with ThreadPoolExecutor(count) as threads:
-        for done in [threads.submit(copy_context().run, one, shard) for shard in range(count)]:
-            done.result()
+    under_way: dict[UUID, tuple[int, int]] = {}
+    with get_client(sync_client=True) as client:
+        try:
+            for shard in range(count):
+                under_way[give_out(shard, 1).id] = shard, 1
+            while under_way:
+                time.sleep(SHARD_POLL_SECONDS)
+                for run in _ended(client, list(under_way)):
+                    shard, attempt = under_way.pop(run.id)
+                    state = run.state
+                    assert state is not None
+                    if state.is_crashed() and attempt < SHARD_TRIES:
+                        under_way[give_out(shard, attempt + 1).id] = shard, attempt + 1
+                    elif not state.is_completed():
+                        raise GristmillError(
+                            f"refining ended as {state.name}: {state.message}",
+                            f"flow run {run.name}",
+                            "See its log; run again, it resumes.",
+                        )
+        finally:
+            for left in under_way:
+                client.set_flow_run_state(left, Cancelling(message=f"{flow_run.name} ended, which had started it"))
+
+
+def _ended(client: SyncPrefectClient, runs: Sequence[UUID]) -> list[FlowRun]:
+    """Those of the runs that have ended, in whatever way."""
+    ended = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES)))
+    return [
+        run
+        for begun in range(0, len(runs), 200)  # the most that one answer holds
+        for run in client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(runs[begun : begun + 200])), state=ended),
+            limit=200,
+        )
+    ]
 
 
 @flow(name="refine", persist_result=False)

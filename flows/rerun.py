@@ -1,7 +1,8 @@
 """The flow `rerun`: a crashed run is run again, under the same parameters, a few times at most.
 
 It is a flow and no plain automation, because an automation knows no count (a poison input would loop for ever), may
-fire more than once for one crash, and leaves the task runs of the dead run in the state Running.
+fire more than once for one crash, and leaves the task runs and child runs of the dead run as they were. It is itself
+run again where it crashes, which is harmless: each crash has one answer, however often it is given.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
     TaskRunFilter,
     TaskRunFilterState,
     TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.states import Completed, Crashed, Scheduled
+from prefect.states import Cancelled, Cancelling, Completed, Crashed, Scheduled
 
 MOST_TRIES = 3
 _TRY = "try:"
@@ -41,6 +45,10 @@ def rerun(crashed: str, most_tries: int = MOST_TRIES) -> str | State[Any]:
         if run.state is None or not run.state.is_crashed():
             return Completed(name="NotCrashed", message=f"{run.name} is {run.state.name if run.state else 'nowhere'}")
         closed = _close_tasks(client, run)
+        cancelled = _stop_children(client, run)
+        if _was_being_cancelled(client, run):
+            client.set_flow_run_state(run.id, Cancelled(message="it was being cancelled when it crashed"), force=True)
+            return Completed(name="WasCancelled", message=f"{run.name} was being cancelled when it crashed")
         attempt = _attempt(run) + 1
         if attempt > most_tries:
             logger.error("%s crashed %d times: it is left to a person", run.name, attempt - 1)
@@ -56,12 +64,41 @@ def rerun(crashed: str, most_tries: int = MOST_TRIES) -> str | State[Any]:
             idempotency_key=f"rerun-{run.id}",
             job_variables=run.job_variables,
         )
-        logger.info("%s is run again as %s; %d task runs of the dead run closed", run.name, new.name, closed)
+        logger.info(
+            "%s is run again as %s; of the dead run %d task runs were closed and %d runs that it had started cancelled",
+            run.name,
+            new.name,
+            closed,
+            cancelled,
+        )
         return str(new.id)
 
 
 def _attempt(run: FlowRun) -> int:
     return next((int(tag.removeprefix(_TRY)) for tag in run.tags if tag.startswith(_TRY)), 1)
+
+
+def _was_being_cancelled(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Whether somebody wanted it to end: it is not run again then, though its worker died before it could say so."""
+    states = sorted(client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
+    before = [state for state in states if not state.is_crashed()]
+    return bool(before) and before[-1].is_cancelling()
+
+
+def _stop_children(client: SyncPrefectClient, run: FlowRun) -> int:
+    """Runs that the dead run gave out would go on beside those that its successor gives out. Returns how many were."""
+    left = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]),
+            state=FlowRunFilterState(
+                type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING])
+            ),
+        ),
+        limit=200,
+    )
+    for child in left:
+        client.set_flow_run_state(child.id, Cancelling(message=f"{run.name} crashed, which had started it"))
+    return len(left)
 
 
 def _close_tasks(client: SyncPrefectClient, run: FlowRun) -> int:

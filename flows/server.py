@@ -33,6 +33,9 @@ QUIET = {
     "PREFECT_SERVER_UI_V2_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_SERVER_DATABASE_TIMEOUT": "30",  # seconds that a write waits for SQLite's lock on a busy machine
+    # A server or database that is started again costs its clients a wait (2, 4, … 128 s), and not their run.
+    "PREFECT_CLIENT_MAX_RETRIES": "7",
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,502,504",
 }
 
 
@@ -71,10 +74,12 @@ def run_server(
         _wait_for(f"{address}/api/health", server, stopped)
         from flows.deployments import PREFECT_YAML, deploy
 
-        names = deploy(file or PREFECT_YAML, webhook)
+        # The pool's limit, not the workers' own: under that, Prefect's worker dies, with all that it runs, when a run
+        # is resumed before the process that suspended it has quite gone.
+        names = deploy(file or PREFECT_YAML, webhook, workers * runs)
         kept = [server]
         for number in range(1, workers + 1):
-            start = ("worker", "start", "--pool", POOL, "--type", "process", "--limit", str(runs))
+            start = ("worker", "start", "--pool", POOL, "--type", "process")
             worker = Kept(f"worker {number}", _prefect(*start, "--name", f"gristmill-{number}"))
             kept.append(stack.enter_context(worker))
         typer.echo(f"UI           {address}")

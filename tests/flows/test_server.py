@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
@@ -25,16 +24,6 @@ Stories = dict[str, Future[dict[str, Any]]]
 
 
 pytestmark = pytest.mark.cluster
-
-
-def of(stories: Stories, name: str, server: Server) -> dict[str, Any]:
-    """What became of a story; skipped where the machine was so busy that SQLite lost what the server had to write."""
-    try:
-        return stories[name].result()
-    except (AssertionError, httpx.HTTPError):
-        if b"database is locked" in (server.home / "up.log").read_bytes():
-            pytest.skip("the machine is too busy for Prefect's SQLite: database is locked")
-        raise
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +97,7 @@ def refined(folder: Path) -> int:
 
 def test_a_schedule_makes_runs_and_they_are_done(server: Server, stories: Stories, light: Light) -> None:
     """With the wrong pins of FastAPI or SQLAlchemy everything else here works, and this does not."""
-    run = of(stories, "scheduled", server)
+    run = stories["scheduled"].result()
     assert run["auto_scheduled"]
     assert run["name"] == "light · gristmill:sample · scheduled"
     assert tree(server.home / "scheduled") == light[1]
@@ -117,7 +106,7 @@ def test_a_schedule_makes_runs_and_they_are_done(server: Server, stories: Storie
 def test_a_run_whose_process_is_killed_is_run_again_and_publishes_the_same_bytes(
     server: Server, stories: Stories, light: Light
 ) -> None:
-    story = of(stories, "killed", server)
+    story = stories["killed"].result()
     assert not story["published"]
     assert len(story["tries"]) == 1
     assert tree(server.home / "killed") == light[1]
@@ -131,7 +120,7 @@ def test_a_run_whose_process_is_killed_is_run_again_and_publishes_the_same_bytes
 def test_cancelling_stops_work_within_seconds_and_leaves_nothing_half_written(
     server: Server, stories: Stories, light: Light
 ) -> None:
-    story = of(stories, "cancelled", server)
+    story = stories["cancelled"].result()
     assert not story["alive"]
     assert not story["left"]
     assert story["seconds"] < 60  # a few where the machine is not busy with everything else here
@@ -139,7 +128,7 @@ def test_cancelling_stops_work_within_seconds_and_leaves_nothing_half_written(
 
 
 def test_a_run_waits_for_a_person_and_then_publishes(server: Server, stories: Stories, light: Light) -> None:
-    story = of(stories, "asked", server)
+    story = stories["asked"].result()
     assert not story["published"]
     assert tree(server.home / "asked") == light[1]
     wait_for(lambda: sum(told["id"] == story["run"] for told in server.told) > 1, "the webhook")
@@ -147,7 +136,7 @@ def test_a_run_waits_for_a_person_and_then_publishes(server: Server, stories: St
 
 
 def test_a_mistake_is_told_in_the_state_and_not_tried_again(server: Server, stories: Stories) -> None:
-    ended = of(stories, "refused", server)
+    ended = stories["refused"].result()
     assert "there is no such preset" in ended["state"]["message"]
     assert "did you mean default?" in ended["state"]["message"]
     assert ended["run_count"] == 1
@@ -157,7 +146,7 @@ def test_a_mistake_is_told_in_the_state_and_not_tried_again(server: Server, stor
 
 
 def test_a_finished_run_shows_what_it_did(server: Server, stories: Stories) -> None:
-    run = of(stories, "asked", server)["run"]
+    run = stories["asked"].result()["run"]
     shown = server.post("artifacts/latest/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
     kinds = {artifact["key"].rpartition("-")[0]: artifact for artifact in shown}
     assert {"progress-asked", "funnel-asked", "funnel-picture-asked", "data-card-asked", "places-asked"} <= set(kinds)
