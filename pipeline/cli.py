@@ -209,13 +209,23 @@ def stats(dataset: DatasetFolder, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def verify(dataset: DatasetFolder, as_json: AsJson = False) -> None:
+def verify(
+    dataset: DatasetFolder,
+    as_json: AsJson = False,
+    discard: Annotated[
+        bool,
+        typer.Option("--discard", help="Remove damaged files and the work behind them; the next run makes them anew."),
+    ] = False,
+    work: Annotated[str | None, typer.Option(help="The run's work folder, where it is not run/work.")] = None,
+) -> None:
     """Check every checksum, and that no record is lost: in = kept + dropped + quarantined."""
+    from pipeline import mend
     from pipeline.ledger import Dataset
     from pipeline.ledger import verify as check
     from pipeline.store import Folder
 
-    opened = Dataset.open(Folder(dataset))
+    folder = Folder(dataset)
+    opened = Dataset.open(folder)
     faults = check(opened)
     records = opened.manifest.about["records"]
     if as_json:
@@ -227,6 +237,13 @@ def verify(dataset: DatasetFolder, as_json: AsJson = False) -> None:
         if not as_json:
             for fault in faults:
                 err.print(f"[bold red]fault[/] {escape(fault)}")
+        removed = mend.discard(folder, Folder(work) if work else folder.sub("run/work")) if discard else []
+        if removed:
+            err.print(f"removed {escape(', '.join(removed))}; the same `gristmill run` again makes them anew")
+        elif not discard:
+            err.print(
+                "`gristmill verify --discard` removes what is damaged; the same `gristmill run` then makes it anew"
+            )
         sys.exit(1)
 
 

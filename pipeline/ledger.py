@@ -211,7 +211,7 @@ def _step_story(row: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
         for rule in step.rules:
             limit = getattr(step, rule.setting)
             if rule.value in values and limit is not None:
-                limits.setdefault(rule.value, []).append(f"{rule.keep} {float(limit):g}")
+                limits.setdefault(rule.value, []).append(f"{rule.keep} {limit}")
         verdict = row["state"] if ended else "passed"
         told.append({"step": step.label, "verdict": verdict, "values": values, "limits": limits})
         if ended:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 import pipeline
 from pipeline.dedup.settings import DedupSettings
 from pipeline.errors import GristmillError
+from pipeline.settings import OWN_FILES
 from pipeline.steps import STEPS, Step, step_class
 from pipeline.tokens.settings import TokenizerSettings
 
@@ -96,7 +97,11 @@ class Recipe(BaseModel):
         return data
 
     def yaml(self) -> str:
-        return str(yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True, width=110))
+        return _yaml(self.plain())
+
+    def published(self) -> str:
+        """The recipe as it is published: of the user's own files only their names, not where they lay."""
+        return _yaml(self._told[0])
 
     def key(self, *parts: str) -> str:
         """32 hex digits over the named parts of the recipe, what their steps' versions are, and Gristmill's version."""
@@ -107,8 +112,18 @@ class Recipe(BaseModel):
 
     @cached_property
     def _told(self) -> tuple[dict[str, Any], list[str]]:
-        """The plain recipe and the versions of its steps, once for the keys of all splits."""
-        return self.plain(), [step.version for step in self.steps]
+        """The recipe as it is published and the versions of its steps, once for the keys of all splits.
+
+        What lies in the user's own files is part of the versions; where they lie changes nothing.
+        """
+        told = self.plain()
+        parts = [(settings, told[name]) for name, settings in self if isinstance(settings, BaseModel)]
+        parts += [(step, told["steps"][i][step.name]) for i, step in enumerate(self.steps)]
+        for settings, plain in parts:
+            for name, field in type(settings).model_fields.items():
+                if field.json_schema_extra == OWN_FILES:
+                    plain[name] = _names(plain[name])
+        return told, [step.version for step in self.steps]
 
     def with_settings(self, settings: Iterable[str]) -> Recipe:
         """A copy with `gopher_quality.min_words=30`-like settings changed; the value is read as YAML.
@@ -133,6 +148,17 @@ def _value(text: str, setting: str) -> Any:
         raise GristmillError(
             "this value is not YAML", f"--set {setting}", "For example 30, true, null, [en, de], or 'quoted text'."
         ) from None
+
+
+def _yaml(plain: dict[str, Any]) -> str:
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110))
+
+
+def _names(files: Any) -> Any:
+    """The last part of a path, or of each of several."""
+    if isinstance(files, list):
+        return [_names(file) for file in files]
+    return files.rstrip("/").rpartition("/")[2] if files else files
 
 
 def digest(*parts: Any) -> str:

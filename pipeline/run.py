@@ -240,7 +240,7 @@ class Run:
             self.out.adopt(work.sub(unit), name)
             manifest.add(entry)
             self.progress("publish", done, len(published), {})
-        manifest.add(self.out.write_bytes("recipe.yaml", self.recipe.yaml().encode()))
+        manifest.add(self.out.write_bytes("recipe.yaml", self.recipe.published().encode()))
         facts = collect_facts(self.out, manifest, self.recipe)
         manifest.add(write_card(self.out, facts))
         manifest.write(self.out)

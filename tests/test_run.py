@@ -18,6 +18,7 @@ import yaml
 
 from pipeline.errors import GristmillError
 from pipeline.ledger import Dataset, explain, verify, what_if
+from pipeline.mend import discard
 from pipeline.pool import Serial
 from pipeline.recipe import load_recipe, parse_recipe
 from pipeline.run import Run
@@ -170,6 +171,33 @@ def test_a_dataset_that_was_tampered_with_does_not_verify(published: Path, tmp_p
     shard.write_bytes(data)
     (fault,) = verify(open_dataset(tmp_path / "ds"))
     assert shard.name in fault
+
+
+def test_a_damaged_file_is_taken_away_and_made_again(published: Path, tmp_path: Path) -> None:
+    run_sample(tmp_path / "ds")
+    names = ["text/train-00000.parquet", "ledger/part-00000.parquet", "README.md"]
+    for name in names:
+        with (tmp_path / "ds" / name).open("r+b") as file:
+            file.seek(100)
+            file.write(b"damage")
+    out = Folder(tmp_path / "ds")
+    assert discard(out, out.sub("run/work")) == sorted(names)
+    run_sample(tmp_path / "ds")
+    assert verify(open_dataset(tmp_path / "ds")) == []
+    assert tree(tmp_path / "ds") == tree(published)
+
+
+def test_where_a_list_of_ones_own_lies_reaches_no_published_byte(tmp_path: Path) -> None:
+    trees = []
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        own = tmp_path / place / "own.txt"
+        own.write_text("blocked.example\n")
+        run_sample(tmp_path / place / "ds", settings=[f"url_filter.domains=[{own}]"])
+        trees.append(tree(tmp_path / place / "ds"))
+        own.unlink()
+        assert "own.txt" in open_dataset(tmp_path / place / "ds").recipe.yaml()
+    assert trees[0] == trees[1]
 
 
 def test_a_folder_of_another_recipe_or_of_strangers_is_refused(published: Path, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.settings import OWN_FILES
+
 MIN_MEMORY = 1 << 20
 
 
@@ -42,7 +44,9 @@ class DedupSettings(BaseModel):
     )
     memory: int = Field(1 << 30, ge=MIN_MEMORY, description="Working memory of one task in bytes.")
     against: tuple[str, ...] = Field(
-        (), description="Indexes of earlier datasets, oldest first; what they hold is removed from this one."
+        (),
+        description="Indexes of earlier datasets, oldest first; what they hold is removed from this one.",
+        json_schema_extra=OWN_FILES,
     )
     max_cluster_share: float = Field(
         0.01, ge=0, le=1, description="Alarm when one cluster holds more than this share of all documents."

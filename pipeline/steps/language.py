@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.errors import GristmillError
 from pipeline.record import Drop, Page
+from pipeline.settings import OWN_FILES
 from pipeline.steps.html import visible_windows
 from pipeline.steps.language_codes import LID176, Tongue, tongue
 from pipeline.steps.lid import Identifier, identifier, model_hash
@@ -36,6 +37,7 @@ class _OfLanguage(Step):
         "",
         description="A fastText model for language identification (lid.176.bin, GlotLID); empty for the "
         "lid.176.ftz that is installed with Gristmill.",
+        json_schema_extra=OWN_FILES,
     )
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from pydantic import Field
 
 from pipeline.record import Drop, Page
+from pipeline.settings import OWN_FILES
 from pipeline.steps.address import Address, names, suffix_list
 from pipeline.steps.blocklists import (
     NOT_ALPHANUMERIC,
@@ -75,12 +76,24 @@ class UrlFilter(Step):
         "strict", description="How URLs are compared; datatrove-0.10 repeats its decisions exactly."
     )
     datatrove_lists: bool = Field(True, description="Use the lists that datatrove ships.")
-    domains: tuple[str, ...] = Field((), description="Files of listed domains, one a line; hosts files too.")
-    urls: tuple[str, ...] = Field((), description="Files of listed URLs; a folder covers all in it.")
-    hard_words: tuple[str, ...] = Field((), description="Files of words of which one is enough.")
-    soft_words: tuple[str, ...] = Field((), description="Files of words of which two are needed.")
-    sub_words: tuple[str, ...] = Field((), description="Files of words that count inside longer ones.")
-    allow: tuple[str, ...] = Field((), description="Files of domains that are never dropped here.")
+    domains: tuple[str, ...] = Field(
+        (), description="Files of listed domains, one a line; hosts files too.", json_schema_extra=OWN_FILES
+    )
+    urls: tuple[str, ...] = Field(
+        (), description="Files of listed URLs; a folder covers all in it.", json_schema_extra=OWN_FILES
+    )
+    hard_words: tuple[str, ...] = Field(
+        (), description="Files of words of which one is enough.", json_schema_extra=OWN_FILES
+    )
+    soft_words: tuple[str, ...] = Field(
+        (), description="Files of words of which two are needed.", json_schema_extra=OWN_FILES
+    )
+    sub_words: tuple[str, ...] = Field(
+        (), description="Files of words that count inside longer ones.", json_schema_extra=OWN_FILES
+    )
+    allow: tuple[str, ...] = Field(
+        (), description="Files of domains that are never dropped here.", json_schema_extra=OWN_FILES
+    )
 
     def measure(self, page: Page) -> Mapping[str, float | None]:
         return {value: len(found) for value, found in self._found(page).items()}

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline.settings import OWN_FILES
+
 # How text is cut before merging, by the name under which the pattern is known. llama.cpp accepts each of them
 # (`tokenizer.ggml.pre` = qwen2, llama-bpe, gpt-2, gpt-4o), so a model trained on such tokens can be exported.
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -39,6 +41,7 @@ class TokenizerSettings(BaseModel):
         None,
         description="Existing tokenizer to use instead of training: a tokenizer.json, a folder that holds "
         "one, or a tiktoken file of ranks; path or URL",
+        json_schema_extra=OWN_FILES,
     )
     vocab_size: int = Field(
         32768,
