@@ -92,7 +92,7 @@ class Pool:
 
     def __init__(self, workers: int, record_cpu_seconds: float = 120.0, memory_bytes: int = 0) -> None:
         self._context = mp.get_context("forkserver")
-        self._context.set_forkserver_preload(["pipeline.refine"])
+        self._context.set_forkserver_preload(["pipeline.worker"])
         self._limit, self._memory = record_cpu_seconds, memory_bytes
         self._workers: list[_Worker] = []
         self._size = max(1, workers)

@@ -12,10 +12,8 @@ What it leaves behind, in `refine/<key>/` of the work folder:
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import re
-import signal
 import time
 import traceback
 from collections import Counter
@@ -29,12 +27,14 @@ import pyarrow.parquet as pq
 
 from pipeline.dedup import SignatureWriter
 from pipeline.errors import GristmillError, Quarantine
+from pipeline.overrun import Limit, Overran, cpu_limit
 from pipeline.pool import NO_RECORD, Crash, on_record
 from pipeline.recipe import Recipe, digest
 from pipeline.record import REFINED_SCHEMA, Drop, Fate, Page, ledger_schema
 from pipeline.sources import Reading, Split, open_split
 from pipeline.steps import Step
 from pipeline.store import Folder, Manifest
+from pipeline.tables import document_table, ledger_table
 
 BATCH = 1000  # records between two writes: bounds memory whatever the size of the split
 SAMPLES_PER_RULE = 5
@@ -104,9 +104,9 @@ def refine_split(task: RefineTask) -> dict[str, Any]:
         with kept_writer, ledger_writer, signature_writer:
             for pages in _batches(_refined(task, reading, tally, samples)):
                 kept = [page for page in pages if page.fate and page.fate.state == "kept"]
-                ledger_writer.write_table(pa.Table.from_pylist([ledger_row(page) for page in pages], schema))
+                ledger_writer.write_table(ledger_table(pages, schema))
                 if kept:
-                    kept_writer.write_table(pa.Table.from_pylist([document_row(page) for page in kept], REFINED_SCHEMA))
+                    kept_writer.write_table(document_table(kept))
                     signature_writer.add([page.record_id for page in kept], [page.text for page in kept])
         _check_account(task.split, reading, tally)
         manifest.add(documents.commit(tally.states["kept"]))
@@ -140,6 +140,13 @@ class Tally:
             self.chars += len(page.text)
         elif fate.drop:
             self.rules[f"{fate.step}/{fate.drop.rule}"] += 1
+
+    def took(self, step: str, begun: float) -> float:
+        """Count what a step spent on a page since `begun`; gives the time now, at which the next one begins."""
+        now = time.process_time()
+        self.seconds[step] = self.seconds.get(step, 0.0) + now - begun
+        self.entered[step] += 1
+        return now
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -199,60 +206,15 @@ class Samples:
         return pa.Table.from_pylist(rows, SAMPLE_SCHEMA)
 
 
-def ledger_row(page: Page) -> dict[str, Any]:
-    """The page's row under LEDGER_SCHEMA and its measured values; what is decided later is absent (null)."""
-    fate = page.fate or Fate("kept")
-    drop = fate.drop or Drop("")
-    return {
-        "record_id": page.record_id,
-        "file": page.file,
-        "offset": page.offset,
-        "length": page.length,
-        "record_type": page.record_type,
-        "url": page.url,
-        "host": page.host,
-        "state": fate.state,
-        "step": fate.step or None,
-        "rule": drop.rule or None,
-        "value": drop.value,
-        "limit": drop.limit,
-        "detail": drop.detail or None,
-        "language": page.language or None,
-        "language_score": page.language_score if page.language else None,
-        "chars": len(page.text) if page.has_text else None,
-        **page.values,
-    }
-
-
-def document_row(page: Page) -> dict[str, Any]:
-    """The page as a document under REFINED_SCHEMA."""
-    return {
-        "text": page.text,
-        "id": page.record_id,
-        "dump": page.dump,
-        "url": page.url,
-        "date": page.date,
-        "file_path": page.file,
-        "language": page.language,
-        "language_score": page.language_score,
-        "warc_offset": page.offset,
-        "warc_length": page.length,
-        "digest": page.digest,
-        "extractor": page.notes.get("extractor", ""),
-        "host": page.host,
-        "part": page.notes.get("part"),
-    }
-
-
 def judge(page: Page, steps: tuple[Step, ...], tally: Tally | None = None) -> None:
     """Take a page through the steps until one drops or quarantines it; its fate is then set.
 
     A page that the language step set aside for a part of its own is judged no further, only amended.
     """
+    begun = time.process_time()
     for step in steps:
         if "part" in page.notes and (step.rules or step.name == "datatrove"):
             continue
-        begun = time.process_time()
         try:
             drop = step.check(page)
         except Quarantine as error:
@@ -262,10 +224,8 @@ def judge(page: Page, steps: tuple[Step, ...], tally: Tally | None = None) -> No
         else:
             if drop is not None:
                 page.fate = Fate("dropped", step.label, drop)
-        finally:
-            if tally is not None:
-                tally.seconds[step.label] = tally.seconds.get(step.label, 0.0) + time.process_time() - begun
-                tally.entered[step.label] += 1
+        if tally is not None:
+            begun = tally.took(step.label, begun)
         if page.fate is not None:
             return
     page.fate = Fate("kept")
@@ -274,60 +234,37 @@ def judge(page: Page, steps: tuple[Step, ...], tally: Tally | None = None) -> No
 def _refined(task: RefineTask, reading: Reading, tally: Tally, samples: Samples) -> Iterator[Page]:
     poison = dict(task.poison)
     pages = open_split(task.split, reading)
-    while True:
-        begun = time.process_time()
-        page = next(pages, None)
-        tally.seconds["reader"] += time.process_time() - begun
-        if page is None:
-            return
-        if page.fate is None and page.offset in poison:
-            page.fate = Fate("quarantined", "worker", Drop("killed_worker", detail=poison[page.offset]))
-        if page.fate is None:
-            on_record(page.offset)
-            _within_limits(page, task.recipe, tally)
-            on_record(NO_RECORD)
-        tally.add(page)
-        samples.offer(page)
-        page.shed()
-        yield page
+    with cpu_limit(task.recipe.limits.page_cpu_seconds) as limit:
+        while True:
+            begun = time.process_time()
+            page = next(pages, None)
+            tally.seconds["reader"] += time.process_time() - begun
+            if page is None:
+                return
+            if page.fate is None and page.offset in poison:
+                page.fate = Fate("quarantined", "worker", Drop("killed_worker", detail=poison[page.offset]))
+            if page.fate is None:
+                on_record(page.offset)
+                _within_limits(page, task.recipe, limit, tally)
+                on_record(NO_RECORD)
+            tally.add(page)
+            samples.offer(page)
+            page.shed()
+            yield page
 
 
-class _Overran(BaseException):
-    """A page spent its CPU time. Not an Exception, so that no library's broad `except` can swallow it."""
-
-
-def _within_limits(page: Page, recipe: Recipe, tally: Tally) -> None:
+def _within_limits(page: Page, recipe: Recipe, limit: Limit, tally: Tally) -> None:
     """Refine the page within its CPU time; over it, once more from the start, then quarantine."""
-    limit = recipe.limits.page_cpu_seconds
     page.given_text = page.text if page.has_text else None
     for _ in range(2):
         try:
-            with _cpu_limit(limit):
+            with limit:
                 judge(page, recipe.steps, tally)
             return
-        except _Overran:
+        except Overran:
             page.again()
-    page.fate = Fate("quarantined", "worker", Drop("page_cpu_seconds", None, limit, "took longer, twice"))
-
-
-@contextlib.contextmanager
-def _cpu_limit(seconds: float) -> Iterator[None]:
-    """Raise _Overran in this thread once it has used so much CPU time; off where timers are not to be had."""
-
-    def overran(*_: object) -> None:
-        raise _Overran
-
-    try:
-        before = signal.signal(signal.SIGPROF, overran)
-    except (ValueError, AttributeError):  # not the main thread, or not POSIX: the pool's watchdog remains
-        yield
-        return
-    signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
+    seconds = recipe.limits.page_cpu_seconds
+    page.fate = Fate("quarantined", "worker", Drop("page_cpu_seconds", None, seconds, "took longer, twice"))
 
 
 def _batches(pages: Iterator[Page]) -> Iterator[list[Page]]:

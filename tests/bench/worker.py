@@ -10,6 +10,7 @@ import tempfile
 
 import pyarrow.parquet as pq
 
+import pipeline.worker  # noqa: F401  (what a worker of the pool starts from)
 from pipeline.recipe import load_recipe
 from pipeline.refine import RefineTask, refine_key, refine_split
 from pipeline.sources import plan_inputs
