@@ -3,6 +3,7 @@
 - zombies     a run whose process vanished with its machine keeps its state for ever: Running without a heartbeat it
               is Crashed after three missed ones, Pending that never began is Crashed, Cancelling is Cancelled
 - crashed     a crashed run of a deployment tagged RERUN is run again by the flow `rerun`, a few times at most
+- published   a dataset that was published is trained on, once somebody has switched that on (`train_trigger.py`)
 - notify      a run that ended badly, or well, is told to a webhook, where one is given
 
 Heartbeat and window belong together: a window shorter than the heartbeat crashes healthy runs.
@@ -21,6 +22,8 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 
 from flows.curate import MEMORY
 from flows.refine import DOWNLOADS
+from flows.train import GPU
+from flows.train_trigger import on_published
 
 TAG = "gristmill"  # on every deployment of ours but the upkeep's; automations look at nothing else
 UPKEEP = "upkeep"
@@ -31,7 +34,6 @@ PENDING_SECONDS = 600  # until a process that was given a run has begun it: imag
 CANCELLING_SECONDS = 120  # a worker kills what does not stop within 30
 WEBHOOK = "gristmill-notify"
 ENDINGS = {"Completed", "Failed", "Crashed", "Cancelled", "Suspended"}
-GPU = "gristmill-gpu"
 LIMITS = {DOWNLOADS: 2, MEMORY: 1, GPU: 1}
 _MESSAGE = """{"run": {{ flow_run.name | tojson }}, "state": {{ flow_run.state.name | tojson }}, "message": \
 {{ (flow_run.state.message or "") | tojson }}, "deployment": {{ deployment.name | tojson }}, "id": "{{ flow_run.id }}"}"""
@@ -42,7 +44,7 @@ def install(client: SyncPrefectClient, webhook: str = "") -> list[str]:
 
     A limit that stands keeps the number that somebody gave it. `webhook` is a URL that takes a POST of JSON.
     """
-    wanted = [*_zombies(), _crashed(client)]
+    wanted = [*_zombies(), _crashed(client), *on_published(client)]
     if webhook:
         wanted.append(_notify(webhook))
     for automation in wanted:

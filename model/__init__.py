@@ -22,6 +22,9 @@ Reads a dataset through the contract of its shards alone and imports nothing els
 - `lora.py`         LoRA and QLoRA in PEFT's format; `nf4.py`, its four-bit weights
 - `generate.py`     Engine: continuous batches, prefix cache, best of n; `sampling.py`, `constrain.py`, `speculative.py`
 - `evaluate.py`     bits per byte, multiple choice, cloze, pairs, memorisation; `tasks.py`, the items
+- `answers.py`      the loss of held-out answers, and how many of its own end
+- `baseline.py`     a byte bigram's bits per byte: the first mark to pass
+- `journal.py`      log.jsonl, progress, plots (`plot.py`); `scaling.py`, finished runs as a law
 - `export.py`       folders for transformers and vLLM; `gguf.py`, a file for llama.cpp
 - `cli.py`          `gristmill train …`; `commands.py`, those of fine-tuning, generation, evaluation and export
 

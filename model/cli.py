@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from model.commands import chat, evaluate, export, generate, sft
+from model.commands import chat, evaluate, export, generate, one_of, sft
 
 app = typer.Typer(help="Train a language model on published tokens, and plan how.", no_args_is_help=True)
 out = Console(highlight=False)
@@ -70,7 +70,7 @@ def pretrain(
         steps=steps,
         micro_tokens=micro_tokens,
         optimizer=OptimizerConfig(
-            kind=_one_of(optimizer, "--optimizer", "muon", "adamw"),
+            kind=one_of(optimizer, "--optimizer", "muon", "adamw"),
             warmup_steps=warmup_steps,
             cooldown=cooldown,
             **rates,
@@ -80,10 +80,10 @@ def pretrain(
         sample_every=sample_every,
         save_every=save_every,
         keep=keep,
-        strategy=_one_of(strategy, "--strategy", "auto", "ddp", "fsdp"),
+        strategy=one_of(strategy, "--strategy", "auto", "ddp", "fsdp"),
         compiled=compiled,
         recompute=recompute,
-        precision=_one_of(precision, "--precision", "auto", "float32", "bfloat16"),
+        precision=one_of(precision, "--precision", "auto", "float32", "bfloat16"),
         tensorboard=tensorboard,
         **({"prompts": tuple(prompt)} if prompt else {}),
     )
@@ -98,7 +98,7 @@ def pretrain(
             steps=steps,
             tokens=int(tokens),
             seed=seed,
-            packing=_one_of(packing, "--packing", "bestfit", "concat", "bestfit_crop"),
+            packing=one_of(packing, "--packing", "bestfit", "concat", "bestfit_crop"),
             device=device,
             checksums=verify,
             loop=loop,
@@ -178,14 +178,6 @@ def _need_torch() -> None:
 
 for command in (sft, generate, chat, evaluate, export):
     app.command()(command)
-
-
-def _one_of(value: str, where: str, *allowed: str) -> Any:
-    from pipeline.errors import GristmillError
-
-    if value not in allowed:
-        raise GristmillError(f"{value!r} is not known", where, f"Choose one of {', '.join(allowed)}.")
-    return value
 
 
 def _finite(facts: dict[str, Any]) -> dict[str, Any]:

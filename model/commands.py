@@ -130,6 +130,7 @@ def evaluate(
     model: ModelFolder,
     items: Annotated[list[Path], typer.Option("--items", "-i", help="Files of evaluation items.")] = [],  # noqa: B006  # typer takes a list
     text: Annotated[list[Path], typer.Option("--text", "-t", help="Texts for bits per byte: JSON lines or plain.")] = [],  # noqa: B006  # likewise
+    chat: Annotated[list[Path], typer.Option("--chat", help="Conversations: loss of their answers, and how many of its own end.")] = [],  # noqa: B006  # likewise
     seen: Annotated[Path | None, typer.Option(help="Training texts for the memorisation probe, against --text.")] = None,
     shots: Annotated[int, typer.Option(help="Solved examples before each item.", min=0)] = 0,
     limit: Annotated[int, typer.Option(help="Of each file at most this many; 0: all.", min=0)] = 0,
@@ -137,12 +138,14 @@ def evaluate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Bits per byte of texts, accuracy on items with standard errors, and how much was learned by heart."""
+    """Bits per byte of texts, accuracy on items with standard errors, loss of answers, and what was learned by heart."""
+    from model.answers import answers
+    from model.conversations import read_conversations
     from model.evaluate import Evaluator
     from model.tasks import read_items
 
-    if not items and not text:
-        raise GristmillError("nothing to evaluate on", "--items, --text", "Give at least one file.")
+    if not items and not text and not chat:
+        raise GristmillError("nothing to evaluate on", "--items, --text, --chat", "Give at least one file.")
     engine, vocabulary, ends = _opened(model, device)
     evaluator = Evaluator(engine.model, vocabulary, ends[-1])
     results: dict[str, Any] = {}
@@ -150,6 +153,8 @@ def evaluate(
         results[path.name] = evaluator.bits_per_byte(_texts(path, limit))
     for path in items:
         results[path.name] = evaluator.accuracy(read_items(path)[: limit or None], shots)
+    for path in chat:
+        results[path.name] = answers(engine, vocabulary.tokenizer_json, [*read_conversations([path])][: limit or None])
     if seen:
         held_out = [one for path in text for one in _texts(path, limit)]
         results["memorisation"] = evaluator.memorisation(_texts(seen, limit), held_out)
@@ -170,29 +175,34 @@ def sft(
     lr: Annotated[float, typer.Option(help="0: 2e-4, with --lora 2e-3.")] = 0,
     lora: Annotated[int, typer.Option(help="Rank of LoRA adapters; 0: train every weight.", min=0)] = 0,
     quantized: Annotated[bool, typer.Option("--qlora", help="Keep the frozen weights in 4 bits; with --lora.")] = False,
+    validation: Annotated[list[str], typer.Option(help="Files of conversations held out, instead of a share.")] = [],  # noqa: B006  # typer takes a list
     validation_share: Annotated[float, typer.Option(help="Of the conversations, held out.")] = 0.02,
     validate_every: Annotated[int, typer.Option(help="Steps; 0: at the end.")] = 100,
+    sample_every: Annotated[int, typer.Option(help="Steps; 0: at the end.")] = 100,
+    prompt: Annotated[list[str], typer.Option(help="Question to answer now and then.")] = [],  # noqa: B006  # typer takes a list
     save_every: Annotated[int, typer.Option(help="Steps; 0: at the end.")] = 100,
+    precision: Annotated[str, typer.Option(help="Of activations: float32, bfloat16; auto: bfloat16 on GPUs.")] = "auto",
+    tensorboard: Annotated[bool, typer.Option(help="Log to TensorBoard as well.")] = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Fine-tune on conversations: the loss is on the assistant's words. Run it again to resume."""
     from model.lora import LoRAConfig
-    from model.optim import OptimizerConfig
-    from model.sft import SFTConfig
+    from model.sft import QUESTIONS, SFTConfig
     from model.sft import sft as start
     from model.train import LoopSettings
 
     if quantized and not lora:
         raise GristmillError("--qlora keeps the weights frozen, so something else must be trained", "--qlora", "Give --lora 16.")
-    loop = LoopSettings(steps=0, document_mask=True, validate_every=validate_every, save_every=save_every, prompts=())
-    if lr:
-        rates = OptimizerConfig(kind="adamw", adamw_lr=lr, adamw_weight_decay=0.0, warmup_steps=20, cooldown=0.8)
-        loop = replace(loop, optimizer=rates)
+    loop = LoopSettings(
+        steps=0, document_mask=True, validate_every=validate_every, sample_every=sample_every, save_every=save_every,
+        prompts=tuple(prompt) or QUESTIONS, precision=one_of(precision, "--precision", "auto", "float32", "bfloat16"),
+        tensorboard=tensorboard,
+    )  # fmt: skip
     adapters = LoRAConfig(rank=lora, alpha=2.0 * lora, quantized=quantized) if lora else None
     config = SFTConfig(
         data=tuple(data), init=str(init), out=str(out_folder), seq_len=seq_len, batch_tokens=batch_tokens,
-        epochs=epochs, steps=steps, validation_share=validation_share, seed=seed, lora=adapters, device=device, loop=loop,
+        epochs=epochs, steps=steps, validation=tuple(validation), validation_share=validation_share, seed=seed, lr=lr, lora=adapters, device=device, loop=loop,
     )  # fmt: skip
     outcome = start(config)
     told = "  ".join(f"validation {name.replace('_', ' ')} {value:.4f}" for name, value in outcome.validation.items())
@@ -297,6 +307,13 @@ def _show(results: dict[str, Any]) -> None:
                 table.add_row(name, measure.replace("_", " "), f"{value:,.4f}", "", "")
             name = ""
     out.print(table)
+
+
+def one_of(value: str, where: str, *allowed: str) -> Any:
+    """The value, where it is one of those allowed. Raises GristmillError where it is not."""
+    if value not in allowed:
+        raise GristmillError(f"{value!r} is not known", where, f"Choose one of {', '.join(allowed)}.")
+    return value
 
 
 def _refuse_together(draft: Path, other: bool) -> None:

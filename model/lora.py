@@ -149,11 +149,10 @@ def adapters(model: nn.Module) -> dict[str, LoRALinear]:
     return {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
 
 
-def trained_share(model: nn.Module) -> float:
+def trained_share(model: Model) -> float:
     """Trained parameters as a share of the plain model's."""
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-    return trained / (frozen + sum(a.lora_B.shape[0] * a.lora_A.shape[1] for a in adapters(model).values()))
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return trained / model.config.parameters()["total"]
 
 
 def unknown(targets: tuple[str, ...]) -> list[str]:

@@ -103,7 +103,12 @@ def _trainer(config: PretrainConfig, shape: ModelConfig, loader: Loader, group: 
     held_out = _held_out(config)
     baselines: dict[str, float] = {}
     if group.is_first:
-        facts: dict[str, Any] = {"config": asdict(config), "model": shape.to_dict(), "data": loader.fingerprint()}
+        facts: dict[str, Any] = {
+            "config": asdict(config),
+            "steps": horizon(config, shape),
+            "model": shape.to_dict(),
+            "data": loader.fingerprint(),
+        }
         if held_out:
             facts["bigram_bits_per_byte"] = bigram_bits_per_byte(train, held_out[0], vocabulary)
             baselines["byte bigram"] = facts["bigram_bits_per_byte"]

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.chat import ChatTemplate
+from model.chat import ChatTemplate, Message
 from model.checkpoint import held
 from model.conversations import Conversation, read_conversations
 from model.data import Batch
 from model.export import chat_config, end_ids, tokenizer_files
-from model.lora import LoRAConfig, add_lora, merged_state, save_adapter
+from model.lora import LoRAConfig, add_lora, merged_state, save_adapter, trained_share
 from model.optim import OptimizerConfig
 from model.packing import IGNORED, Piece, best_fit
 from model.parallel import processes
@@ -29,6 +29,7 @@ from pipeline.errors import GristmillError
 from pipeline.store import Folder
 
 Ints = npt.NDArray[np.int64]
+QUESTIONS = ("What is the capital of France?", "Name three fruits.", "Write a short story about a dog.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +43,13 @@ class SFTConfig:
     batch_tokens: int = 1 << 15
     epochs: float = 2.0
     steps: int = 0  # instead of epochs
+    validation: tuple[str, ...] = ()  # files of conversations held out, instead of a share
     validation_share: float = 0.02  # of the conversations, by hash of their text
     seed: int = 0
+    lr: float = 0.0  # 0: 2e-4, with LoRA 2e-3
     lora: LoRAConfig | None = None
     device: str = "auto"
-    loop: LoopSettings = field(default_factory=lambda: LoopSettings(steps=0, document_mask=True))
+    loop: LoopSettings = field(default_factory=lambda: LoopSettings(steps=0, document_mask=True, prompts=QUESTIONS))
 
 
 def sft(config: SFTConfig) -> Outcome:
@@ -64,7 +67,9 @@ def sft(config: SFTConfig) -> Outcome:
         if seq_len > model.config.max_seq_len:
             what = f"rows of {seq_len} tokens for a model whose context is {model.config.max_seq_len}"
             raise GristmillError(what, "--seq-len", "Choose a smaller one.")
-        kept, held_out = split(read_conversations(config.data), config.validation_share, config.seed)
+        share = 0.0 if config.validation else config.validation_share
+        kept, held_out = split(read_conversations(config.data), share, config.seed)
+        held_out += read_conversations(config.validation)
         train = ConversationRows(kept, template, seq_len)
         loader = ConversationLoader(
             train, max(1, config.batch_tokens // seq_len), config.seed, group.rank, group.world, group.device
@@ -78,7 +83,7 @@ def sft(config: SFTConfig) -> Outcome:
             model,
             loader,
             config.out,
-            replace(config.loop, steps=steps, document_mask=True, optimizer=_optimizer(config)),
+            replace(config.loop, steps=steps, document_mask=True, validate_first=True, optimizer=_optimizer(config)),
             group,
             Vocabulary(files["tokenizer.json"]),
             valid.rows if len(valid) else None,
@@ -87,16 +92,23 @@ def sft(config: SFTConfig) -> Outcome:
         )
         trainer.lora, trainer.base = config.lora, config.init
         if group.is_first:
-            facts = {"config": asdict(config), "model": model.config.to_dict(), "data": train.counts}
+            facts = {"config": asdict(config), "steps": steps, "model": model.config.to_dict(), "data": train.counts}
+            facts["trained_share"] = trained_share(model)
             Folder(config.out).write_bytes("run.json", (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode())
         return trainer.run()
 
 
 class FineTuner(Trainer):
-    """The trainer; with LoRA it writes the adapter beside the merged weights."""
+    """The trainer; samples are answers, and with LoRA it writes the adapter beside the merged weights."""
 
     lora: LoRAConfig | None = None
     base: str = ""
+
+    def sample(self, prompt: str) -> str:
+        """The question and the model's answer to it."""
+        assert self.vocabulary is not None
+        template = ChatTemplate(self.vocabulary.tokenizer_json)
+        return f"{prompt}\n{template.decode(self.continued(template.prompt([Message('user', prompt)])))}"
 
     def save(self) -> None:
         super().save()
@@ -253,5 +265,5 @@ def _optimizer(config: SFTConfig) -> OptimizerConfig:
     if config.loop.optimizer != OptimizerConfig():
         return config.loop.optimizer
     # Models this small take ten times the rate that is usual at 7 B; an adapter takes ten times a whole model's.
-    rate = 2e-3 if config.lora else 2e-4
+    rate = config.lr or (2e-3 if config.lora else 2e-4)
     return OptimizerConfig(kind="adamw", adamw_lr=rate, adamw_weight_decay=0.0, warmup_steps=20, cooldown=0.8)

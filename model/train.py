@@ -54,6 +54,7 @@ class LoopSettings:
     micro_tokens: int = 0  # slots of one forward on one device; 0: 65,536 on a GPU, 8,192 on a CPU
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     document_mask: bool = False  # no gain in pretraining (nanochat, SmolLM3); needed for packed conversations
+    validate_first: bool = False  # before the first step too: what fine-tuning starts from
     validate_every: int = 250
     sample_every: int = 250
     sample_tokens: int = 48
@@ -128,6 +129,8 @@ class Trainer:
         if self.step < settings.steps:
             if journal:
                 journal.say(self._greeting())
+            if self.step == 0 and settings.validate_first:
+                self._validate(journal)
             batches = iter(self.batches)
             try:
                 while self.step < settings.steps:
@@ -193,29 +196,36 @@ class Trainer:
             result["bits_per_byte"] = float(nats / math.log(2) / bytes_seen)
         return result
 
-    @torch.no_grad()
     def sample(self, prompt: str) -> str:
-        """The prompt continued at temperature 0.8 with a fixed seed, so that samples differ by the weights alone."""
+        """The prompt and how the model goes on."""
+        assert self.vocabulary is not None
+        return prompt + self.vocabulary.decode(self.continued([*self.ends[-1:], *self.vocabulary.encode(prompt)]))
+
+    @property
+    def ends(self) -> list[int]:
+        """The ids that end a text; the last of them ends documents."""
+        stated = self.about.get("eos_token_id")
+        return stated if isinstance(stated, list) else [] if stated is None else [stated]
+
+    @torch.no_grad()
+    def continued(self, ids: list[int]) -> list[int]:
+        """What the model writes behind `ids`, at temperature 0.8 with a fixed seed: samples differ by the weights alone."""
         assert self.vocabulary is not None
         self.spread.eval()
         device, config = self.group.device, self.model.config
-        eot = self.about.get("eos_token_id")
         known = len(self.vocabulary.bytes_per_token)
-        ids = ([eot] if eot is not None else []) + self.vocabulary.encode(prompt)
-        room = min(self.settings.sample_tokens, config.max_seq_len - len(ids))
-        dtype = self.model.activation_dtype or torch.float32
-        cache = KVCache(config, 1, config.max_seq_len, device, dtype)
+        cache = KVCache(config, 1, config.max_seq_len, device, self.model.activation_dtype or torch.float32)
         generator = torch.Generator().manual_seed(0)
         fed, made = ids, list[int]()
         with self._eager():
-            for _ in range(max(room, 0)):
+            for _ in range(min(self.settings.sample_tokens, config.max_seq_len - len(ids))):
                 logits = self.objective.logits(torch.tensor([fed], device=device), cache)[0, -1, :known]
                 chances = torch.softmax(logits.float().cpu() / 0.8, dim=-1)
                 fed = [int(torch.multinomial(chances, 1, generator=generator))]
-                if fed[0] == eot:
+                if fed[0] in self.ends:
                     break
                 made += fed
-        return prompt + self.vocabulary.decode(made)
+        return made
 
     def save(self) -> None:
         """Begin a checkpoint of the whole state; write the weights as safetensors to `model/`."""
@@ -250,13 +260,8 @@ class Trainer:
 
     def _periodically(self, journal: Journal | None) -> None:
         settings = self.settings
-        if self.validation is not None and self._due(settings.validate_every):
-            self.last = self.validate()
-            if journal:
-                journal.tell("validation", self.step, tokens=self.tokens, **self.last)
-                told = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.last.items()]
-                told += [f"({name} {bits:.4f})" for name, bits in self.baselines.items()]
-                journal.say(f"validation at step {self.step}: {'  '.join(told)}")
+        if self._due(settings.validate_every):
+            self._validate(journal)
         if self.vocabulary is not None and settings.prompts and self._due(settings.sample_every):
             for prompt in settings.prompts:
                 text = self.sample(prompt)
@@ -267,6 +272,16 @@ class Trainer:
             if journal:
                 journal.draw()
             self.save()
+
+    def _validate(self, journal: Journal | None) -> None:
+        if self.validation is None:
+            return
+        self.last = self.validate()
+        if journal:
+            journal.tell("validation", self.step, tokens=self.tokens, **self.last)
+            told = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.last.items()]
+            told += [f"({name} {bits:.4f})" for name, bits in self.baselines.items()]
+            journal.say(f"validation at step {self.step}: {'  '.join(told)}")
 
     def _due(self, every: int) -> bool:
         return self.step == self.settings.steps or (every > 0 and self.step % every == 0)

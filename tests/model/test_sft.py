@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.answers import answers
 from model.chat import ChatTemplate, Message
 from model.conversations import Conversation
 from model.generate import Engine
@@ -97,6 +98,24 @@ def test_any_number_of_ranks_sees_the_same_batches_and_resumes(template: ChatTem
         ConversationLoader(rows, 4, 2).load_state_dict(ConversationLoader(rows, 4, 1).state_dict())
 
 
+def test_held_out_files_take_the_place_of_a_share(tmp_path: Path) -> None:
+    base = tokenizer_folder(tmp_path / "base")
+    save_model(random_model(), base, about={"eos_token_id": 384})
+    for name, numbers in {"train": range(20), "held-out": range(20, 24)}.items():
+        rows = [{"messages": [m._asdict() for m in talk(n).messages]} for n in numbers]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = SFTConfig(
+        data=(str(tmp_path / "train.jsonl"),), validation=(str(tmp_path / "held-out.jsonl"),), init=str(base),
+        out=str(tmp_path / "run"), batch_tokens=256, steps=1, device="cpu", loop=LoopSettings(steps=0, prompts=()),
+    )  # fmt: skip
+    outcome = sft(config)
+    facts = json.loads((tmp_path / "run/run.json").read_text())
+    assert (facts["data"]["conversations"], facts["trained_share"]) == (20, 1.0)
+    model = load_model(tmp_path / "run/model")
+    told = answers(Engine(model), tokenizer_parts()["tokenizer.json"], [talk(n) for n in range(20, 24)], 8)
+    assert told["response_loss"] == pytest.approx(outcome.validation["loss"], abs=1e-4)
+
+
 def test_an_opening_falls_on_one_side() -> None:
     train, held_out = split([talk(n) for n in range(400)] * 2, 0.25, 0)
     assert not {c.messages[0] for c in train} & {c.messages[0] for c in held_out}
@@ -115,7 +134,8 @@ def test_it_learns_to_answer_and_to_stop(tmp_path: Path, template: ChatTemplate,
 
     loop = LoopSettings(
         steps=0,
-        prompts=(),
+        prompts=("cat the",),
+        sample_every=0,
         optimizer=OptimizerConfig(kind="adamw", adamw_lr=2e-2 if lora else 4e-3, adamw_weight_decay=0.0, warmup_steps=5),
         validate_every=10,
     )
@@ -126,6 +146,9 @@ def test_it_learns_to_answer_and_to_stop(tmp_path: Path, template: ChatTemplate,
     outcome = sft(config)
     events = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     losses = [event["loss"] for event in events if event["kind"] == "validation"]
+    assert [event["step"] for event in events if event["kind"] == "validation"][:2] == [0, 10]
+    samples = [event for event in events if event["kind"] == "sample"]
+    assert all(event["text"].startswith("cat the\n") for event in samples)
     assert losses[-1] < (0.75 if lora else 0.6) * losses[0]
     assert outcome.step == 60
     # Run again, finished: nothing is done anew, and the weights load as a plain model.
@@ -134,6 +157,9 @@ def test_it_learns_to_answer_and_to_stop(tmp_path: Path, template: ChatTemplate,
     if lora:
         assert (tmp_path / "run/adapter/adapter_model.safetensors").is_file()
         return
+    told = answers(Engine(model), tokenizer_parts()["tokenizer.json"], [talk(n) for n in range(200, 230)], 20)
+    assert told["ended"] == {"value": 1.0, "stderr": 0.0, "count": 30}
+    assert told["response_loss"] < 0.6 * losses[0]
     (answer,) = Engine(model).generate(
         [template.prompt([talk(3).messages[0]])], Sampling(max_tokens=20, temperature=0, stop=(template.end_id,))
     )
