@@ -14,6 +14,8 @@ from pipeline.run import silent
 from tests.conftest import SAMPLE, tree
 from tests.flows.services import free_port, postgres, wait_for
 from tests.flows.up import Server, running
+from tests.sources.servers import Server as Mirror
+from tests.sources.servers import serving
 
 __all__ = ["Server", "free_port", "wait_for"]
 
@@ -39,7 +41,17 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
 
 
 @pytest.fixture(scope="session")
-def server(light: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def mirror() -> Iterator[Mirror]:
+    """A mirror of Common Crawl, still empty, that the server's workers take for the original."""
+    with serving(Mirror({})) as mirror:
+        yield mirror
+
+
+@pytest.fixture(scope="session")
+def server(
+    light: tuple[Path, dict[str, str]], mirror: Mirror, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("up")
-    with postgres() as database, running(home, light[0], database.url if database else "") as up:
+    settings = {"GRISTMILL_COMMONCRAWL": mirror.url, "GRISTMILL_CACHE": str(home / "cache"), "NO_PROXY": "*"}
+    with postgres() as database, running(home, light[0], database.url if database else "", **settings) as up:
         yield up
