@@ -67,7 +67,7 @@ def first_documents(url: str, number: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in dataset.files("text"):
         with dataset.folder.open(name) as file:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=number):
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=number, use_threads=False):
                 found += batch.to_pylist()
                 if len(found) >= number:
                     return found[:number]

@@ -102,6 +102,6 @@ def read_signatures(plan: Plan, sources: Iterable[int], columns: list[str]) -> I
     for number in sources:
         source = plan.sources[number]
         with source.folder.open(source.signatures) as file:
-            for batch in pq.ParquetFile(file).iter_batches(plan.read_rows, columns=wanted):
+            for batch in pq.ParquetFile(file).iter_batches(plan.read_rows, columns=wanted, use_threads=False):
                 rows = from_batches([batch], batch.schema)
                 yield {**rows, "source": np.full(batch.num_rows, number, np.int32)}

@@ -156,7 +156,7 @@ def survey(job: Job) -> Counts:
             file.seek(0)
             parquet = pq.ParquetFile(file)
             _check_schema(parquet.schema_arrow, job.item["bands"], folder.path(source["signatures"]))
-            batches = parquet.iter_batches(columns=["shingles"])
+            batches = parquet.iter_batches(columns=["shingles"], use_threads=False)
             shingles = sum(int(np.asarray(batch.column(0), np.int64).sum()) for batch in batches)
             found.append({"rows": parquet.metadata.num_rows, "shingles": shingles, "digest": digest})
     return {"found": found}

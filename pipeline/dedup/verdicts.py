@@ -151,7 +151,7 @@ def _clusters(rows: Rows) -> pa.Table:
 
 def _count_hosts(source: Source, gone: pa.Array, hosts: Counter[str], lost: Counter[str]) -> None:
     with source.folder.open(source.documents) as file:
-        for batch in pq.ParquetFile(file).iter_batches(columns=["id", "url"]):
+        for batch in pq.ParquetFile(file).iter_batches(columns=["id", "url"], use_threads=False):
             names = _hosts(batch["url"])
             _count(names, hosts)
             _count(names.filter(pc.is_in(batch["id"], gone)), lost)

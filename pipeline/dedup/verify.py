@@ -107,7 +107,9 @@ def _stored_sets(source: Source, settings: DedupSettings, high: Array, low: Arra
     """Of each of these documents (sorted by id) that the source holds: its place and its shingle set."""
     if not source.documents:
         with source.folder.open(source.signatures) as file:
-            for batch in pq.ParquetFile(file).iter_batches(1 << 12, columns=["id_high", "id_low", "shingle_set"]):
+            for batch in pq.ParquetFile(file).iter_batches(
+                1 << 12, columns=["id_high", "id_low", "shingle_set"], use_threads=False
+            ):
                 at = locate(batch.column("id_high").to_numpy(), batch.column("id_low").to_numpy(), high, low)
                 for row in np.flatnonzero(at >= 0).tolist():
                     yield int(at[row]), batch.column("shingle_set")[row].values.to_numpy()
@@ -115,10 +117,10 @@ def _stored_sets(source: Source, settings: DedupSettings, high: Array, low: Arra
     with source.folder.open(source.documents) as file:
         parquet = pq.ParquetFile(file)
         for group in range(parquet.num_row_groups):
-            at = locate(*halves(parquet.read_row_group(group, ["id"])["id"]), high, low)
+            at = locate(*halves(parquet.read_row_group(group, ["id"], use_threads=False)["id"]), high, low)
             rows = np.flatnonzero(at >= 0)
             if rows.size:
-                bodies = parquet.read_row_group(group, ["text"])["text"].take(rows).to_pylist()
+                bodies = parquet.read_row_group(group, ["text"], use_threads=False)["text"].take(rows).to_pylist()
                 for place, body in zip(at[rows].tolist(), bodies, strict=True):
                     yield place, shingle_set(shingle_hashes(body, settings))
 

@@ -76,7 +76,7 @@ def _read_group(
 ) -> Iterator[Page]:
     at = first
     try:
-        for batch in table.iter_batches(_ROWS, row_groups=[group], columns=columns):
+        for batch in table.iter_batches(_ROWS, row_groups=[group], columns=columns, use_threads=False):
             for row in batch.to_pylist():
                 yield page_of_row(split.file, at, 1, row, limits)
                 at += 1

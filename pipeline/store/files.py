@@ -114,8 +114,13 @@ class Folder:
         return orjson.loads(self.read(name))
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        with self.open(name) as file:
-            return pq.read_table(file, columns=columns)
+        """A Parquet file, whole.
+
+        Read by this thread alone: Arrow's own threads, asked to read a Python file, may outlive the interpreter's end
+        and abort the process (apache/arrow#50482); and a run has a process for each core as it is.
+        """
+        with self.open(name) as file, pq.ParquetFile(file, pre_buffer=not self.is_local) as table:
+            return table.read(columns, use_threads=False)
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[Draft]:
