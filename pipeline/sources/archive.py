@@ -15,6 +15,7 @@ from pipeline.sources.members import GZIP, LZ4, Codec, candidates, skippable_end
 from pipeline.sources.records import Found, read_records
 from pipeline.sources.stored import Stored
 from pipeline.sources.text import MemberText, PlainText
+from pipeline.sources.whole import read_whole
 
 # Common Crawl cuts payloads at 5 MiB (1 MiB until 2025); an archive inside a page is rarely more than a sample.
 LOOK_BACK = 2 << 20
@@ -101,6 +102,9 @@ def _read_members(stored: Stored, codec: Codec, start: int, max_record: int) -> 
         if (end := skippable_end(stored, at)) is not None:
             yield Piece(at, end - at, Found(0, end - at), None, filler="skippable")
             at = end
+        elif whole := read_whole(stored, codec, at, max_record):
+            yield Piece(at, whole.end - at, whole.found, at)
+            at = whole.end
         elif codec.magic.match(stored.view(at, codec.longest)):
             at = yield from _read_member(stored, codec, at, max_record)
         else:

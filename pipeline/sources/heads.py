@@ -120,6 +120,15 @@ def read_head(text: Text, position: int) -> Head | None:
     return None
 
 
+def parse_plain_head(text: bytes) -> Head | None:
+    """The WARC header at the very start of a text, None where it is an ARC line or anything out of the ordinary."""
+    if text[:5] != b"WARC/" or not _FIRST.match(text):
+        return None
+    data = text[:2048]
+    end = _warc_end(data)
+    return _warc_head(data[:end]) if end else None
+
+
 def _warc_end(data: bytes) -> int | None:
     """Where the header ends: behind the first blank line, or in front of another record's header."""
     blank = _BLANK_LINE.search(data)

@@ -84,25 +84,27 @@ def _fill(page: Page, head: Head, block: memoryview, vouched: bool, limits: Limi
         page.payload, odd = decode_body(body, http, limits.max_payload, bool(page.truncated))
         page.notes.update(odd)
     page.digest = _claimed(head, "warc-payload-digest")
-    _check_digest(page, head, block, http, vouched)
+    if not vouched:
+        _check_digest(page, head, block, http)
     page.digest = page.digest or digests.sha1(page.payload)
     if page.record_type == "conversion" and page.mime in ("text/plain", ""):
         page.mime = "text/plain"
         page.text = page.payload.decode("utf-8", "replace")  # WET files are UTF-8
 
 
-def _check_digest(page: Page, head: Head, block: memoryview, http: Http, vouched: bool) -> None:
-    """Compare what the archive says the record hashes to with what stands there.
+def _check_digest(page: Page, head: Head, block: memoryview, http: Http) -> None:
+    """Compare what the archive says the record hashes to with what stands there, where no checksum has done so.
 
     A payload digest that does not fit is damage only where nothing else says that the bytes are whole: of the
     compressed real archives that we test on, one in a few hundred records has a digest that is simply wrong,
-    under a gzip checksum that is right. What was meant by payload differs by writer, too. So where a checksum of
-    the compression or the block's own digest vouches for the bytes, a misfit is noted and the page lives.
+    under a gzip checksum that is right. What was meant by payload differs by writer, too. So a checksum of the
+    compression makes this check needless, and where the block's own digest vouches for the bytes, a misfit is noted
+    and the page lives.
     """
     fits = _payload_fits(page.digest, block[http.body_at :], page.payload, http)
-    if fits or (fits is None and vouched):
+    if fits:
         return
-    whole = vouched or digests.matches(head.get("warc-block-digest"), block)
+    whole = digests.matches(head.get("warc-block-digest"), block)
     if fits is False and whole:
         page.notes["digest"] = "does not fit the payload"
     elif fits is False or whole is False:

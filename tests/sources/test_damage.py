@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.record import LOST, Page
 from pipeline.sources import InputFile
+from pipeline.sources.digests import sha1
 from tests.sources.archives import (
     STORED,
     check_tiles,
@@ -193,10 +194,17 @@ def test_a_wrong_length_is_mended_where_the_digest_proves_it(
     assert (len(pages), reading.state) == (11, "complete")
 
 
-def test_a_wrong_digest_under_a_good_checksum_is_only_noted(folder: Path) -> None:
+def test_a_wrong_digest_under_a_good_checksum_costs_nothing(folder: Path) -> None:
     block = b"HTTP/1.1 200 OK\r\n\r\n" + html(1)
     bad = record("response", "https://a.example/", block, "WARC-Payload-Digest: sha1:" + "A" * 32)
     pages, reading = read(write(folder, "x.warc.gz", gz([bad])))
+    assert (pages[0].fate, pages[0].payload, reading.state) == (None, html(1), "complete")
+
+
+def test_a_wrong_digest_under_a_good_block_digest_is_only_noted(folder: Path) -> None:
+    block = b"HTTP/1.1 200 OK\r\n\r\n" + html(1)
+    claims = ("WARC-Payload-Digest: sha1:" + "A" * 32, f"WARC-Block-Digest: {sha1(block)}")
+    pages, reading = read(write(folder, "x.warc", record("response", "https://a.example/", block, *claims)))
     assert pages[0].fate is None
     assert (pages[0].notes["digest"], reading.state) == ("does not fit the payload", "complete")
 
