@@ -13,20 +13,11 @@ from pipeline.recipe import load_recipe
 from pipeline.run import silent
 from tests.conftest import SAMPLE, tree
 from tests.flows.services import free_port, postgres, wait_for
-from tests.flows.up import Server, running
+from tests.flows.up import LIGHT, Server, running
 from tests.sources.servers import Server as Mirror
 from tests.sources.servers import serving
 
 __all__ = ["Server", "free_port", "wait_for"]
-
-# Few steps, so that a run costs no models: what is tested here is what happens around them.
-LIGHT = """
-name: light
-split_mb: 1
-steps: [record_gate: {}, extract: {engine: resiliparse}, gopher_quality: {min_words: 20}]
-tokenizer: {vocab_size: 1024, sample_bytes: 200000}
-publish: {validation_share: 0.2}
-"""
 
 
 @pytest.fixture(scope="session")

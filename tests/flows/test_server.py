@@ -23,7 +23,7 @@ Light = tuple[Path, dict[str, str]]
 Stories = dict[str, Future[dict[str, Any]]]
 
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

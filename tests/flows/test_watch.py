@@ -14,7 +14,7 @@ from tests.crawls import articles
 from tests.flows.conftest import Server, wait_for
 from tests.sources.servers import Server as Mirror
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 FILES = sorted(SAMPLE.glob("*.warc.gz"))
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +24,14 @@ import yaml
 from tests.flows.services import free_port, wait_for
 
 ROOT = Path(__file__).parents[2]
+# Few steps, so that a run costs no models: what is tested here is what happens around them.
+LIGHT = """
+name: light
+split_mb: 1
+steps: [record_gate: {}, extract: {engine: resiliparse}, gopher_quality: {min_words: 20}]
+tokenizer: {vocab_size: 1024, sample_bytes: 200000}
+publish: {validation_share: 0.2}
+"""
 
 
 @dataclass
@@ -48,12 +56,18 @@ class Server:
             "machines": {"processes": 1, "chunk_minutes": 0.001},
         }
 
-    def start(self, deployment: str, parameters: dict[str, Any]) -> str:
+    def start(self, deployment: str, parameters: dict[str, Any], tags: Sequence[str] = ()) -> str:
         """Create a flow run of a deployment; returns its id."""
         found = self.get(f"deployments/name/{deployment}")
         # The key makes it one run however often the request is sent.
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": uuid4().hex}
+        body["tags"] = [*found["tags"], *tags]
         return str(self.post(f"deployments/{found['id']}/create_flow_run", body)["id"])
+
+    def pause(self, deployment: str) -> None:
+        """Let its schedules rest."""
+        found = self.get(f"deployments/name/{deployment}")
+        self.post(f"deployments/{found['id']}/pause_deployment", {})
 
     def run(self, run: str) -> dict[str, Any]:
         return dict(self.get(f"flow_runs/{run}"))
