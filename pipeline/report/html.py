@@ -118,10 +118,7 @@ def _early(facts: Facts) -> str:
 
 def _samples(facts: Facts, tables: Iterable[pa.Table]) -> str:
     """Pages that were kept, then those of each rule in the order of the funnel."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for table in tables:
-        for row in table.to_pylist():
-            groups.setdefault((row["state"], row["step"], row["rule"]), []).append(row)
+    groups = _smallest_ranks(tables)
     told = [_sample_group("kept", "before deduplication", None, groups.pop(("kept", "", ""), []), SAMPLES_KEPT)]
     for stage in facts.funnel:
         for rule, count in stage.rules.items():
@@ -131,6 +128,18 @@ def _samples(facts: Facts, tables: Iterable[pa.Table]) -> str:
         "<p class=soft>Pages chosen by hash, so nobody picked them. Text is cut after 3,000 characters; "
         "personal data is taken out as the recipe says.</p>" + "".join(told)
     )
+
+
+def _smallest_ranks(tables: Iterable[pa.Table]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+    """The samples to show by (state, step, rule); of all splits' samples no more than these are held."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for table in tables:
+        for row in table.to_pylist():
+            group = groups.setdefault((row["state"], row["step"], row["rule"]), [])
+            group.append(row)
+            if len(group) > 2 * SAMPLES_KEPT:
+                group[:] = sorted(group, key=lambda row: row["rank"])[:SAMPLES_KEPT]
+    return groups
 
 
 def _sample_group(step: str, rule: str, count: int | None, rows: list[dict[str, Any]], most: int) -> str:
