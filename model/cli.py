@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from model.commands import chat, evaluate, export, generate, one_of, sft
+from model.commands import chat, evaluate, export, generate, import_, one_of, sft
 
 app = typer.Typer(help="Train a language model on published tokens, and plan how.", no_args_is_help=True)
 out = Console(highlight=False)
@@ -178,6 +178,7 @@ def _need_torch() -> None:
 
 for command in (sft, generate, chat, evaluate, export):
     app.command()(command)
+app.command("import")(import_)
 
 
 def _finite(facts: dict[str, Any]) -> dict[str, Any]:

@@ -232,6 +232,17 @@ def export(
         raise GristmillError("there is no such format", f"--to {to}", "Models are written as hf or gguf.")
 
 
+def import_(
+    source: Annotated[Path, typer.Argument(help="A .gguf file: Llama or Qwen3, of any quantisation that gguf reads.")],
+    out_folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for config, weights and tokenizer.")],
+) -> None:
+    """Turn a GGUF file into a folder that --init, generate and export take. Hugging Face folders need no import."""
+    from model.gguf_import import import_gguf
+
+    import_gguf(source, out_folder)
+    out.print(str(out_folder))
+
+
 def _opened(folder: Path, device: str) -> tuple[Engine, Vocabulary, tuple[int, ...]]:
     """The model, its tokenizer and the ids that end its output; the last of them ends documents."""
     import torch

