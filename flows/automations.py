@@ -30,7 +30,7 @@ UPKEEP = "upkeep"
 RERUN = "rerun-if-crashed"
 HEARTBEAT_SECONDS = 30
 WINDOW_SECONDS = 3 * HEARTBEAT_SECONDS
-PENDING_SECONDS = 600  # until a process that was given a run has begun it: images may have to be fetched
+PENDING_SECONDS = 180  # until a worker's process has begun its run: on a busy machine it starts in 30
 CANCELLING_SECONDS = 120  # a worker kills what does not stop within 30
 WEBHOOK = "gristmill-notify"
 ENDINGS = {"Completed", "Failed", "Crashed", "Cancelled", "Suspended"}
@@ -70,7 +70,7 @@ def _zombies() -> list[AutomationCore]:
         ),
         _stuck(
             "gristmill: what never began is crashed",
-            {"prefect.flow-run.Pending"},
+            {"prefect.flow-run.Pending", "prefect.flow-run.Submitting"},
             PENDING_SECONDS,
             StateType.CRASHED,
             f"a worker took it, and it did not begin within {PENDING_SECONDS} s",
