@@ -100,7 +100,12 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Any) -> Tenso
         return F.scaled_dot_product_attention(queries, keys, values, is_causal=causal, enable_gqa=shared)
     if isinstance(mask, Tensor):
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, enable_gqa=shared)
-    return _flex()(queries, keys, values, block_mask=mask, enable_gqa=shared)
+    from torch.nn.attention.flex_attention import flex_attention
+
+    # Within a compiled layer it is compiled as part of it. Uncompiled it would build the T x T matrix that it is
+    # there to avoid, so alone it is compiled by itself.
+    run = flex_attention if torch.compiler.is_compiling() else _compiled_flex()
+    return run(queries, keys, values, block_mask=mask, enable_gqa=shared)
 
 
 def _cached(tokens: Tensor, cache: KVCache) -> Context:
@@ -117,21 +122,25 @@ def _cached(tokens: Tensor, cache: KVCache) -> Context:
 
 def _document_mask(documents: Tensor) -> Any:
     """Causal and within one document: a dense mask on the CPU, blocks for the compiled kernel on a GPU."""
-    batch, length = documents.shape
-    if documents.device.type != "cuda":
-        same = documents[:, :, None] == documents[:, None, :]
-        return (same & torch.ones_like(same).tril())[:, None]
+    if documents.device.type == "cuda":
+        return block_mask(documents)
+    same = documents[:, :, None] == documents[:, None, :]
+    return (same & torch.ones_like(same).tril())[:, None]
+
+
+def block_mask(documents: Tensor) -> Any:
+    """Flex attention's mask of (B, T) documents: blocks that hold nothing to be seen are not computed."""
     from torch.nn.attention.flex_attention import create_block_mask
 
     def sees(b: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return (query >= key) & (documents[b, query] == documents[b, key])
 
+    batch, length = documents.shape
     return create_block_mask(sees, batch, None, length, length, device=documents.device)
 
 
 @cache
-def _flex() -> Any:
+def _compiled_flex() -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
-    # Uncompiled it would build the T x T matrix that it exists to avoid.
     return torch.compile(flex_attention, dynamic=False)

@@ -176,3 +176,30 @@ def test_wrong_folders_are_told(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"not tensors")
     with pytest.raises(GristmillError, match="not whole"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("sharing", [1, 2])
+def test_the_blocks_for_gpus_see_what_the_dense_mask_sees_and_compile_whole(sharing):
+    """Of what runs on a GPU all but the kernel: the layer is traced in one graph, and with new documents not anew."""
+    from model.attention import Context, _document_mask, block_mask
+
+    model = random_model(tiny_config(n_kv_heads=4 // sharing))
+    layer, runs = model.layers[0], 0
+
+    def counted(graph, _inputs):
+        nonlocal runs
+        runs += 1
+        return graph.forward
+
+    compiled = torch.compile(layer, backend=counted, fullgraph=True, dynamic=False)
+    for seed in range(3):
+        draw = torch.Generator().manual_seed(seed)
+        states = torch.randn(2, 64, 64, generator=draw)
+        documents = (torch.rand(2, 64, generator=draw) < 0.1).cumsum(dim=1)
+        positions = torch.arange(64)
+        rotation = model.model.rotation(positions, states.dtype)
+        with torch.no_grad():
+            dense, _ = layer(states, rotation, Context(positions, _document_mask(documents), None))
+            blocks, _ = compiled(states, rotation, Context(positions, block_mask(documents), None))
+        assert torch.allclose(dense, blocks, atol=1e-5)
+    assert runs == 1
