@@ -7,15 +7,16 @@ of candidates both start from it. The C kernels of `pipeline/speed/native/minhas
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable
-from functools import cache
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.dedup.datatrove_words import datatrove_words
 from pipeline.dedup.fold import ALONE, DIGIT, EXPANDS, IGNORED, SEPARATOR, fold_table
 from pipeline.dedup.settings import DedupSettings
 
@@ -142,28 +143,22 @@ def _power_series(base: int, size: int) -> Hashes:
     return np.multiply.accumulate(factors)
 
 
-class _Datatrove(NamedTuple):
-    simplify: Callable[[str], str]
-    split: Callable[[str], list[str]]
-    hash_one: Callable[[str], int]
-
-
 def _datatrove_shingles(text: str, ngram: int, hash_name: str) -> Hashes:
     """datatrove 0.10.1's `MinhashDedupSignature.get_shingles` for English, hash by hash."""
-    simplify, split, hash_one = _datatrove(hash_name)
-    words = split(simplify(text))
+    words = datatrove_words(text)
+    if native is not None and hash_name == "sha1":
+        hashes = native.sha1_shingles(" ".join(words).encode(), ngram)
+        return np.frombuffer(hashes, "<u8").astype(np.uint64, copy=False)
     grams = (" ".join(words[at : at + ngram]) for at in range(len(words) - ngram + 1))
-    return np.fromiter(map(hash_one, grams), np.uint64)
+    return np.fromiter(map(_gram_hash(hash_name), grams), np.uint64)
 
 
-@cache
-def _datatrove(hash_name: str) -> _Datatrove:
-    from datatrove.utils.hashing import HashConfig, create_hash_func
-    from datatrove.utils.text import simplify_text
-    from datatrove.utils.word_tokenizers import load_word_tokenizer
+def _gram_hash(name: str) -> Callable[[str], int]:
+    if name == "sha1":
+        return lambda gram: int.from_bytes(hashlib.sha1(gram.encode()).digest()[:8], "little")
+    from xxhash import xxh64_intdigest
 
-    hash_one = create_hash_func(HashConfig(precision=64, hash_fc=hash_name))
-    return _Datatrove(simplify_text, load_word_tokenizer("eng").word_tokenize, hash_one)
+    return xxh64_intdigest
 
 
 def overlaps(

@@ -38,12 +38,12 @@ class Signature(NamedTuple):
 
 def signature_row(text: str, settings: DedupSettings) -> Signature:
     """The signature of one text."""
-    folded = fold_whitespace(text)
+    folded, chars = _folded(text)
     hashes = shingle_hashes(text, settings) if settings.minhash else np.empty(0, np.uint64)
     if hashes.size == 0:
-        return Signature(exact_hash(folded), len(folded), 0, (0,) * settings.bands)
+        return Signature(_exact(folded), chars, 0, (0,) * settings.bands)
     keys = band_keys(minima(hashes, settings), settings)
-    return Signature(exact_hash(folded), len(folded), shingle_set(hashes).size, tuple(keys.tolist()))
+    return Signature(_exact(folded), chars, shingle_set(hashes).size, tuple(keys.tolist()))
 
 
 class SignatureWriter:
@@ -126,7 +126,19 @@ def fold_whitespace(text: str) -> str:
 
 def exact_hash(folded: str) -> bytes:
     """BLAKE2b, 128 bits: nobody can craft a page that takes another page's place."""
-    return blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return _exact(folded.encode("utf-8", "surrogatepass"))
+
+
+def _folded(text: str) -> tuple[bytes, int]:
+    """The UTF-8 of `fold_whitespace(text)`, and how many characters that has."""
+    if kernels.native is not None and (known := kernels.native.fold_whitespace(text)):
+        return known[0], known[1]
+    folded = fold_whitespace(text)
+    return folded.encode("utf-8", "surrogatepass"), len(folded)
+
+
+def _exact(folded: bytes) -> bytes:
+    return blake2b(folded, digest_size=16).digest()
 
 
 def minima(shingles: Hashes, settings: DedupSettings) -> Hashes:
@@ -149,6 +161,8 @@ def minima(shingles: Hashes, settings: DedupSettings) -> Hashes:
 
 def band_keys(signature: Hashes, settings: DedupSettings) -> Hashes:
     """uint64 [bands]: the rows of each band hashed into one key."""
+    if kernels.native is not None:
+        return np.frombuffer(kernels.native.band_keys(np.ascontiguousarray(signature), settings.rows), np.uint64)
     rows = signature.reshape(settings.bands, settings.rows)
     keys = np.arange(1, settings.bands + 1, dtype=np.uint64)
     for row in range(settings.rows):

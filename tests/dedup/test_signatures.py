@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import sys
 import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dedup import DedupSettings, fold, shingles, signature_row, signatures
+from pipeline.dedup.datatrove_words import _may_be_marks, simplify
 from pipeline.dedup.identity import halves, texts
 from pipeline.dedup.shingles import overlaps, shingle_hashes, shingle_set, word_hashes
 from tests.dedup.dedup_corpus import CURATION, edited, make_id, prose
@@ -140,6 +142,35 @@ def test_ids_survive_the_round_trip() -> None:
     assert texts(high, low) == ids
     assert [ids[n] for n in np.lexsort((low, high))] == sorted(ids)
     assert texts(*halves([])) == []
+
+
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        st.text(st.sampled_from("aÉİß1٣½., 、’\u0301\u0345\U000101fd\U000e0100\x1c\x85\u2028水한"), max_size=30),
+    )
+)
+@settings(max_examples=400, deadline=None)
+def test_texts_are_simplified_as_datatrove_does(text: str) -> None:
+    from datatrove.utils.text import simplify_text
+
+    assert simplify(text) == simplify_text(text)
+
+
+def test_every_non_spacing_mark_is_looked_for() -> None:
+    marks = [point for point in range(sys.maxunicode + 1) if unicodedata.category(chr(point)) == "Mn"]
+    assert set(marks) <= set(_may_be_marks())
+
+
+@needs_native
+@given(st.lists(st.text("abcé水", min_size=1, max_size=40), max_size=12), st.integers(1, 14))
+def test_datatrove_mode_is_the_same_without_kernels(words: list[str], ngram: int) -> None:
+    settings = DedupSettings(shingles="datatrove", datatrove_hash="sha1", ngram=ngram)
+    text = " ".join(words)
+    with pytest.MonkeyPatch.context() as patch:
+        fast = signature_row(text, settings)
+        patch.setattr(shingles, "native", None)
+        assert signature_row(text, settings) == fast
 
 
 @needs_articles

@@ -1,9 +1,10 @@
-/* pipeline.speed._minhash: normalise, shingle, minima, and the overlap of sets.
+/* pipeline.speed._minhash: normalise, shingle, minima, band keys, and the overlap of sets.
  *
  * pipeline/dedup/shingles.py and signatures.py hold the twins in numpy, which say what each function means. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
+#include <string.h>
 
 #define SEPARATOR 0u
 #define IGNORED 1u
@@ -128,6 +129,133 @@ static PyObject *shingles(PyObject *self, PyObject *args)
     return result;
 }
 
+static inline uint32_t rotated(uint32_t value, int bits)
+{
+    return value << bits | value >> (32 - bits);
+}
+
+/* One block of SHA-1 (FIPS 180-4, 6.1.2). */
+static void sha1_block(uint32_t state[5], const unsigned char *block)
+{
+    uint32_t w[80], a = state[0], b = state[1], c = state[2], d = state[3], e = state[4];
+    for (int t = 0; t < 16; t++, block += 4)
+        w[t] = (uint32_t)block[0] << 24 | (uint32_t)block[1] << 16 | (uint32_t)block[2] << 8 | block[3];
+    _Pragma("GCC unroll 16") for (int t = 16; t < 80; t++)
+        w[t] = rotated(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
+#define SHA1_ROUNDS(from, to, mixed, constant)                            \
+    _Pragma("GCC unroll 20") for (int t = from; t < to; t++) {            \
+        uint32_t next = rotated(a, 5) + (mixed) + e + (constant) + w[t];  \
+        e = d, d = c, c = rotated(b, 30), b = a, a = next;                \
+    }
+    SHA1_ROUNDS(0, 20, (b & c) | (~b & d), UINT32_C(0x5A827999))
+    SHA1_ROUNDS(20, 40, b ^ c ^ d, UINT32_C(0x6ED9EBA1))
+    SHA1_ROUNDS(40, 60, (b & c) | (b & d) | (c & d), UINT32_C(0x8F1BBCDC))
+    SHA1_ROUNDS(60, 80, b ^ c ^ d, UINT32_C(0xCA62C1D6))
+#undef SHA1_ROUNDS
+    state[0] += a;
+    state[1] += b;
+    state[2] += c;
+    state[3] += d;
+    state[4] += e;
+}
+
+/* The first eight bytes of the SHA-1, and their order in memory is kept. */
+static void sha1_start(const unsigned char *data, Py_ssize_t length, unsigned char out[8])
+{
+    uint32_t state[5] = {0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0};
+    unsigned char last[128] = {0};
+    Py_ssize_t whole = length / 64 * 64, rest = length - whole, size = rest < 56 ? 64 : 128;
+    for (Py_ssize_t at = 0; at < whole; at += 64)
+        sha1_block(state, data + at);
+    memcpy(last, data + whole, (size_t)rest);
+    last[rest] = 0x80;
+    for (int i = 0; i < 8; i++)
+        last[size - 1 - i] = (unsigned char)((uint64_t)length * 8 >> 8 * i);
+    for (Py_ssize_t at = 0; at < size; at += 64)
+        sha1_block(state, last + at);
+    for (int i = 0; i < 8; i++)
+        out[i] = (unsigned char)(state[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+/* sha1_shingles(words joined by single spaces: bytes, ngram) -> bytes: eight of each n-gram's SHA-1 */
+static PyObject *sha1_shingles(PyObject *self, PyObject *args)
+{
+    Py_buffer text;
+    Py_ssize_t ngram;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*n", &text, &ngram))
+        return NULL;
+    const unsigned char *data = text.buf;
+    Py_ssize_t words = text.len > 0;
+    for (Py_ssize_t at = 0; at < text.len; at++)
+        words += data[at] == ' ';
+    Py_ssize_t count = ngram > 0 && words >= ngram ? words - ngram + 1 : 0, start = 0, stop = 0;
+    PyObject *result = PyBytes_FromStringAndSize(NULL, count * 8);
+    unsigned char *out = result ? (unsigned char *)PyBytes_AS_STRING(result) : NULL;
+    for (Py_ssize_t i = 0; out != NULL && i < count; i++, out += 8) {
+        for (Py_ssize_t word = i ? ngram - 1 : 0; word < ngram; word++) {
+            stop += stop > 0; /* over the space */
+            while (stop < text.len && data[stop] != ' ')
+                stop++;
+        }
+        sha1_start(data + start, stop - start, out);
+        while (start < stop && data[start] != ' ')
+            start++;
+        start++;
+    }
+    PyBuffer_Release(&text);
+    return result;
+}
+
+/* fold_whitespace(text) -> (UTF-8, characters), None where the text may not be in NFC */
+static PyObject *fold_whitespace(PyObject *self, PyObject *text)
+{
+    (void)self;
+    if (!PyUnicode_Check(text) || PyUnicode_READY(text) < 0) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "fold_whitespace() takes a str");
+        return NULL;
+    }
+    int kind = PyUnicode_KIND(text);
+    const void *data = PyUnicode_DATA(text);
+    Py_ssize_t length = PyUnicode_GET_LENGTH(text), chars = 0;
+    unsigned char *bytes = PyMem_Malloc((size_t)length * 3 + 1), *out = bytes;
+    if (bytes == NULL)
+        return PyErr_NoMemory();
+    int gap = 0;
+    for (Py_ssize_t i = 0; i < length; i++) {
+        Py_UCS4 c = PyUnicode_READ(kind, data, i);
+        if (Py_UNICODE_ISSPACE(c)) {
+            gap = out > bytes;
+            continue;
+        }
+        /* Below the combining marks, and from the spaces to the subscripts, nothing composes or decomposes. */
+        if (c >= 0x300 && (c < 0x2002 || c > 0x206F)) {
+            PyMem_Free(bytes);
+            Py_RETURN_NONE;
+        }
+        if (gap) {
+            *out++ = ' ';
+            chars++;
+            gap = 0;
+        }
+        chars++;
+        if (c < 0x80) {
+            *out++ = (unsigned char)c;
+        } else if (c < 0x800) {
+            *out++ = (unsigned char)(0xC0 | c >> 6);
+            *out++ = (unsigned char)(0x80 | (c & 0x3F));
+        } else {
+            *out++ = (unsigned char)(0xE0 | c >> 12);
+            *out++ = (unsigned char)(0x80 | (c >> 6 & 0x3F));
+            *out++ = (unsigned char)(0x80 | (c & 0x3F));
+        }
+    }
+    PyObject *result = Py_BuildValue("y#n", (const char *)bytes, (Py_ssize_t)(out - bytes), chars);
+    PyMem_Free(bytes);
+    return result;
+}
+
 FOR_EACH_MACHINE
 static void take_minima(const uint64_t *restrict shingles, Py_ssize_t count, const uint64_t *restrict a,
                         const uint64_t *restrict b, uint64_t *restrict least, Py_ssize_t permutations)
@@ -163,6 +291,28 @@ static PyObject *minima(PyObject *self, PyObject *args)
         return NULL;
     }
     Py_RETURN_NONE;
+}
+
+/* band_keys(minima, rows) -> bytes of uint64, a key for each band of so many rows */
+static PyObject *band_keys(PyObject *self, PyObject *args)
+{
+    Py_buffer minima;
+    Py_ssize_t rows;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*n", &minima, &rows))
+        return NULL;
+    Py_ssize_t count = minima.len / (Py_ssize_t)sizeof(uint64_t), bands = rows > 0 ? count / rows : 0;
+    PyObject *result = PyBytes_FromStringAndSize(NULL, bands * (Py_ssize_t)sizeof(uint64_t));
+    uint64_t *keys = result ? (uint64_t *)PyBytes_AS_STRING(result) : NULL;
+    const uint64_t *least = minima.buf;
+    for (Py_ssize_t band = 0; keys != NULL && band < bands; band++) {
+        uint64_t key = (uint64_t)band + 1;
+        for (Py_ssize_t row = 0; row < rows; row++)
+            key = mix(key ^ least[band * rows + row]) + (uint64_t)row + 1;
+        keys[band] = key;
+    }
+    PyBuffer_Release(&minima);
+    return result;
 }
 
 static int64_t overlap(const uint32_t *one, const uint32_t *one_end, const uint32_t *other, const uint32_t *other_end)
@@ -227,6 +377,9 @@ static PyObject *overlaps(PyObject *self, PyObject *args)
 static PyMethodDef functions[] = {
     {"shingles", shingles, METH_VARARGS, "See pipeline.dedup.shingles.shingle_hashes."},
     {"minima", minima, METH_VARARGS, "See pipeline.dedup.signatures.minima."},
+    {"sha1_shingles", sha1_shingles, METH_VARARGS, "See pipeline.dedup.shingles._datatrove_shingles."},
+    {"fold_whitespace", fold_whitespace, METH_O, "See pipeline.dedup.signatures.fold_whitespace."},
+    {"band_keys", band_keys, METH_VARARGS, "See pipeline.dedup.signatures.band_keys."},
     {"overlaps", overlaps, METH_VARARGS, "See pipeline.dedup.shingles.overlaps."},
     {NULL, NULL, 0, NULL},
 };
