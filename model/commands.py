@@ -6,6 +6,7 @@ torch is imported when one of them runs, not before.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from pipeline.errors import GristmillError
 
 if TYPE_CHECKING:
     from model.constrain import Grammar
-    from model.generate import Engine
+    from model.generate import Completion, Engine
     from model.sampling import Sampling
     from model.vocabulary import Vocabulary
 
@@ -48,6 +49,8 @@ def generate(
     repetition_penalty: Penalty = 1.0,
     seed: Seed = 0,
     best_of: Annotated[int, typer.Option(help="Write n, show the one the model finds likeliest a token.", min=1)] = 1,
+    vote: Annotated[int, typer.Option(help="Write n, show the --answer that most of them come to.", min=1)] = 1,
+    answer: Annotated[str, typer.Option(help="Regular expression whose last match in a text is its answer.")] = r"-?\d+",
     regex: Annotated[str, typer.Option(help="The output must match this regular expression.")] = "",
     schema: Annotated[Path | None, typer.Option(help="The output must be JSON of this schema file.")] = None,
     draft: Annotated[Path | None, typer.Option(help="A smaller model that proposes; greedy output stays the same.")] = None,
@@ -66,6 +69,10 @@ def generate(
     prompts = [line.rstrip("\n") for line in sys.stdin] if prompt == ["-"] else prompt
     ids = [[ends[-1], *vocabulary.encode(text)] for text in prompts]
     grammar = _grammar(engine, vocabulary, ends, regex, schema)
+    if vote > 1:
+        for text, prompt_ids in zip(prompts, ids, strict=True):
+            _vote(engine, vocabulary, text, prompt_ids, sampling, vote, answer)
+        return
     if draft:
         _refuse_together(draft, bool(grammar) or best_of > 1)
         from model.speculative import speculate
@@ -256,6 +263,25 @@ def _opened(folder: Path, device: str) -> tuple[Engine, Vocabulary, tuple[int, .
     model = load_model(folder, wanted, torch.bfloat16 if wanted.startswith("cuda") else torch.float32)
     vocabulary = Vocabulary(tokenizer_files(folder)["tokenizer.json"])
     return Engine(model, vocab_size=len(vocabulary.bytes_per_token)), vocabulary, end_ids(folder)
+
+
+def _vote(
+    engine: Engine, vocabulary: Vocabulary, text: str, ids: list[int], sampling: Sampling, count: int, answer: str
+) -> None:
+    """Show what most of `count` samples come to, and all votes as JSON."""
+    from model.generate import self_consistency
+
+    try:
+        pattern = re.compile(answer)
+    except re.error as error:
+        raise GristmillError(f"no regular expression ({error})", f"--answer {answer}", "Mend it.") from error
+
+    def found(sample: Completion) -> str | None:
+        matches = [match.group(match.lastindex or 0) for match in pattern.finditer(vocabulary.decode(sample.tokens))]
+        return matches[-1] if matches else None
+
+    chosen, votes = self_consistency(engine, ids, sampling, count, found)
+    print(json.dumps({"prompt": text, "answer": chosen, "votes": dict(votes.most_common())}, ensure_ascii=False))
 
 
 def _grammar(

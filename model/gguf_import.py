@@ -45,6 +45,8 @@ class _File:
         self.path = path
         try:
             self.reader = gguf.GGUFReader(path)
+        except FileNotFoundError as error:
+            raise GristmillError("there is no such file", str(path), "Check the path.") from error
         except (OSError, ValueError, KeyError, IndexError) as error:
             what = f"not a whole GGUF file ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
             raise GristmillError(what, str(path), "Fetch the file again.") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from model.plot import Series, line_chart
+from pipeline.errors import GristmillError
 
 PROGRESS_SECONDS = 10.0  # between two lines of progress in a file, which nobody can write over
 
@@ -49,8 +50,12 @@ class Journal:
     def tell(self, kind: str, step: int, **facts: Any) -> None:
         event = {"kind": kind, "step": step, **facts}
         self.events.append(event)
-        self._file.write(json.dumps(event) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(event) + "\n")
+            self._file.flush()
+        except OSError as error:
+            todo = "Free some space and run the same command again: it goes on from the last checkpoint."
+            raise GristmillError(f"the log cannot be written ({error.strerror})", str(self.path), todo) from error
         if self._board is not None:
             for name, value in facts.items():
                 if isinstance(value, int | float):
@@ -159,8 +164,6 @@ def smoothed(points: list[tuple[float, float]], most: int = 400) -> list[tuple[f
 
 
 def _board(folder: Path) -> Any:
-    from pipeline.errors import GristmillError
-
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

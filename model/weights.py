@@ -91,7 +91,9 @@ def read_config(folder: str | Path) -> ModelConfig:
     try:
         return ModelConfig.from_hf(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise GristmillError("no config.json", str(folder), "Give a folder of a saved model.") from error
+        inner = Path(folder) / "model"
+        todo = f"Its model is {inner}." if (inner / "config.json").is_file() else "Give a folder of a saved model."
+        raise GristmillError("no config.json", str(folder), todo) from error
     except ValueError as error:
         raise GristmillError(f"not JSON ({error})", str(path), "Copy the file again.") from error
 

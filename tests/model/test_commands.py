@@ -40,6 +40,20 @@ def test_generate_continues_a_prompt_and_several(base: Path) -> None:
     assert json.loads(drafted)["text"] == json.loads(plain)["text"]
 
 
+def test_generate_takes_a_vote(base: Path) -> None:
+    told = json.loads(ran("generate", base, "the", "--vote", 5, "--answer", "[a-z]", "--max-tokens", 8, "--device", "cpu"))
+    assert sum(told["votes"].values()) <= 5
+    assert told["answer"] == max(told["votes"], key=told["votes"].get)
+    with pytest.raises(GristmillError, match="no regular expression"):
+        ran("generate", base, "the", "--vote", 2, "--answer", "(")
+
+
+def test_the_folder_of_a_run_is_not_its_models(base: Path) -> None:
+    base.rename(base.parent / "model")
+    with pytest.raises(GristmillError, match=f"Its model is {base.parent / 'model'}"):
+        ran("generate", base.parent, "the")
+
+
 def test_chat_answers_each_line(base: Path) -> None:
     said = ran("chat", base, "--max-tokens", 5, "--device", "cpu", stdin="hello\n/new\nthe cat\n\n")
     assert said.strip()
@@ -57,6 +71,9 @@ def test_evaluate_tells_texts_and_items(base: Path, tmp_path: Path) -> None:
     told = json.loads(results.read_text())
     assert told["t.jsonl"]["bits_per_byte"] > 0
     assert told["i.jsonl"]["accuracy"]["count"] == 1
+    (tmp_path / "c.jsonl").write_text(json.dumps({"instruction": "Say cat.", "output": "cat"}) + "\n")
+    found = json.loads(ran("evaluate", base, "--chat", tmp_path / "c.jsonl", "--json", "--device", "cpu"))
+    assert set(found["c.jsonl"]) == {"response_loss", "response_tokens", "ended"}
     with pytest.raises(GristmillError, match="nothing to evaluate"):
         ran("evaluate", base)
 

@@ -168,7 +168,7 @@ def test_a_gguf_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    for name, what in {"cut": "not a whole", "other": "not a whole", "bert": "'bert'", "none": "not a whole"}.items():
+    for name, what in {"cut": "not a whole", "other": "not a whole", "bert": "'bert'", "none": "no such file"}.items():
         with pytest.raises(GristmillError, match=what):
             import_gguf(tmp_path / f"{name}.gguf", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -65,6 +65,20 @@ def test_a_run_learns_and_tells_what_it_did(dataset, tmp_path, capsys):
     assert (tmp_path / "model/tokenizer.json").exists()
 
 
+def test_the_tiny_model_passes_the_byte_bigram_on_the_samples_shards(published, tmp_path):
+    run = config(tmp_path, published, steps=12, loop={"micro_tokens": 0}, model="tiny", seq_len=128, batch_tokens=2048)
+    outcome = pretrain(run)
+    assert outcome.validation["bits_per_byte"] < json.loads((tmp_path / "run.json").read_text())["bigram_bits_per_byte"]
+
+
+def test_a_full_disk_ends_the_log_with_what_to_do(tmp_path):
+    journal = Journal(tmp_path, 0)
+    journal._file.close()
+    journal._file = open("/dev/full", "w")
+    with pytest.raises(GristmillError, match=r"log cannot be written \(No space left"):
+        journal.tell("step", 1, tokens=1, loss=1.0)
+
+
 def test_a_killed_run_goes_on_to_the_digit(dataset, tmp_path):
     steps, loop = 14, {"save_every": 3}
     pretrain(config(tmp_path / "whole", dataset, steps=steps, loop=loop))
