@@ -11,8 +11,9 @@
     metrics.py      what Prometheus reads
     automations.py  what a self-hosted server lacks: zombies are crashed, crashed runs are run again, webhooks
     deployments.py  `gristmill deploy`
-    server.py       `gristmill up`
-    commands.py     these two as commands of `gristmill`
+    upkeep.py       what automations miss, because a server died over their events
+    server.py       `gristmill up` and `gristmill worker`
+    commands.py     these as commands of `gristmill`
     ray.py          an Executor on Ray, without Prefect
     slurm.py        refining as a Slurm job array, through datatrove's executor
 

@@ -1,4 +1,4 @@
-"""`gristmill up` and `gristmill deploy`. Prefect is imported when one of them runs, not before."""
+"""`gristmill up`, `deploy` and `worker`. Prefect is imported when one of them runs, not before."""
 
 from __future__ import annotations
 
@@ -26,6 +26,20 @@ def up(
     from flows.server import run_server
 
     run_server(host, port, metrics_port, workers, runs, file, webhook)
+
+
+def worker(
+    pool: Annotated[str, typer.Option(help="The work pool to take runs from.")] = "gristmill",
+    queue: Annotated[str, typer.Option(help="Take runs of this work queue alone, e.g. gpu; all where empty.")] = "",
+    runs: Annotated[int, typer.Option(help="Flow runs to take at once; each refines on all cores.", min=1)] = 1,
+    name: Annotated[str, typer.Option(help="Name of the worker in the UI.")] = "",
+    metrics_host: Annotated[str, typer.Option(help="Address for Prometheus.")] = "127.0.0.1",
+    metrics_port: Annotated[int, typer.Option(help="Port for Prometheus; 0 for none.", min=0, max=65535)] = 9464,
+) -> None:
+    """Take runs from the server that PREFECT_API_URL names, on this machine; Ctrl-C ends it."""
+    from flows.server import run_worker
+
+    run_worker(pool, queue, runs, name, metrics_host, metrics_port)
 
 
 def deploy(file: File = None, webhook: Webhook = "") -> None:

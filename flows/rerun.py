@@ -8,6 +8,7 @@ run again where it crashes, which is harmless: each crash has one answer, howeve
 from __future__ import annotations
 
 import time
+from logging import Logger
 from typing import Any
 from uuid import UUID
 
@@ -38,43 +39,53 @@ def rerun(crashed: str, most_tries: int = MOST_TRIES) -> str | State[Any]:
     The same crash is answered once, however often it is told. After `most_tries` runs of a chain nothing is run: what
     crashes every time wants a person.
     """
-    logger = get_run_logger()
     with get_client(sync_client=True) as client:
         time.sleep(_SETTLE_SECONDS)
-        run = client.read_flow_run(UUID(crashed))
-        if run.state is None or not run.state.is_crashed():
-            return Completed(name="NotCrashed", message=f"{run.name} is {run.state.name if run.state else 'nowhere'}")
-        closed = _close_tasks(client, run)
-        cancelled = _stop_children(client, run)
-        if _was_being_cancelled(client, run):
-            client.set_flow_run_state(run.id, Cancelled(message="it was being cancelled when it crashed"), force=True)
-            return Completed(name="WasCancelled", message=f"{run.name} was being cancelled when it crashed")
-        attempt = _attempt(run) + 1
-        if attempt > most_tries:
-            logger.error("%s crashed %d times: it is left to a person", run.name, attempt - 1)
-            return Completed(name="GaveUp", message=f"{run.name} crashed {attempt - 1} times; see its log")
-        if run.deployment_id is None:
-            return Completed(name="NotDeployed", message=f"{run.name} is of no deployment")
-        new = client.create_flow_run_from_deployment(
-            run.deployment_id,
-            parameters=run.parameters,
-            state=Scheduled(),
-            name=f"{run.name.partition(' · try ')[0]} · try {attempt}",
-            tags=[*(tag for tag in run.tags if not tag.startswith(_TRY)), f"{_TRY}{attempt}"],
-            idempotency_key=f"rerun-{run.id}",
-            job_variables=run.job_variables,
-        )
-        logger.info(
-            "%s is run again as %s; of the dead run %d task runs were closed and %d runs that it had started cancelled",
-            run.name,
-            new.name,
-            closed,
-            cancelled,
-        )
-        return str(new.id)
+        answer = run_again(client, client.read_flow_run(UUID(crashed)), most_tries, get_run_logger())
+    return str(answer.id) if isinstance(answer, FlowRun) else answer
 
 
-def _attempt(run: FlowRun) -> int:
+def run_again(client: SyncPrefectClient, run: FlowRun, most_tries: int, logger: Logger | Any) -> FlowRun | State[Any]:
+    """Answer a crash: the run that follows the crashed one, or a Completed state that says why there is none."""
+    if run.state is None or not run.state.is_crashed():
+        return Completed(name="NotCrashed", message=f"{run.name} is {run.state.name if run.state else 'nowhere'}")
+    closed = _close_tasks(client, run)
+    cancelled = _stop_children(client, run)
+    if _was_being_cancelled(client, run):
+        client.set_flow_run_state(run.id, Cancelled(message="it was being cancelled when it crashed"), force=True)
+        return Completed(name="WasCancelled", message=f"{run.name} was being cancelled when it crashed")
+    attempt = tries(run) + 1
+    if attempt > most_tries:
+        logger.error("%s crashed %d times: it is left to a person", run.name, attempt - 1)
+        return Completed(name="GaveUp", message=f"{run.name} crashed {attempt - 1} times; see its log")
+    if run.deployment_id is None:
+        return Completed(name="NotDeployed", message=f"{run.name} is of no deployment")
+    new = client.create_flow_run_from_deployment(
+        run.deployment_id,
+        parameters=run.parameters,
+        state=Scheduled(),
+        name=f"{run.name.partition(' · try ')[0]} · try {attempt}",
+        tags=[*(tag for tag in run.tags if not tag.startswith(_TRY)), f"{_TRY}{attempt}"],
+        idempotency_key=answer_key(run),
+        job_variables=run.job_variables,
+    )
+    logger.info(
+        "%s is run again as %s; of the dead run %d task runs were closed and %d runs that it had started cancelled",
+        run.name,
+        new.name,
+        closed,
+        cancelled,
+    )
+    return new
+
+
+def answer_key(run: FlowRun) -> str:
+    """The idempotency key of the run that follows a crashed one."""
+    return f"rerun-{run.id}"
+
+
+def tries(run: FlowRun) -> int:
+    """Which run of its chain this is, from 1."""
     return next((int(tag.removeprefix(_TRY)) for tag in run.tags if tag.startswith(_TRY)), 1)
 
 

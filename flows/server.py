@@ -1,4 +1,4 @@
-"""`gristmill up`: server, workers and deployments of one machine, kept up until it is told to stop."""
+"""`gristmill up` and `gristmill worker`: server, deployments, workers and metrics, kept up until told to stop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,12 +62,7 @@ def run_server(
         del os.environ["PREFECT_API_AUTH_STRING"]
     with contextlib.ExitStack() as stack:
         if metrics_port:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="gristmill-metrics-")
-            )
-            from flows.metrics import serve
-
-            serve(metrics_port, "127.0.0.1" if host in _LOOPBACK else host)
+            stack.enter_context(_metrics("127.0.0.1" if host in _LOOPBACK else host, metrics_port))
         stopped = _told_to_stop()
         server = Kept("server", _prefect("server", "start", "--host", host, "--port", str(port)))
         stack.enter_context(server)
@@ -89,9 +84,49 @@ def run_server(
         typer.echo(f"deployments  {', '.join(name for name in names if '/' in name)}")
         typer.echo("Ctrl-C stops it.")
         sys.stdout.flush()
-        while not stopped.wait(1.0):
-            for one in kept:
-                one.look()
+        _keep(kept, stopped)
+
+
+def run_worker(pool: str, queue: str, runs: int, name: str, metrics_host: str, metrics_port: int) -> None:
+    """Keep a worker of the server that PREFECT_API_URL names, and its metrics, until asked to stop (SIGINT, SIGTERM).
+
+    Raises GristmillError where no server is named, or the metrics' port is taken.
+    """
+    environment_for_clients()
+    if not os.environ.get("PREFECT_API_URL"):
+        raise GristmillError(
+            "no Prefect server is named", "PREFECT_API_URL", "Start one with `gristmill up`, or name yours."
+        )
+    with contextlib.ExitStack() as stack:
+        if metrics_port:
+            stack.enter_context(_metrics(metrics_host, metrics_port))
+        words = ["worker", "start", "--pool", pool, "--type", "process", "--limit", str(runs)]
+        words += [*(["--work-queue", queue] if queue else []), *(["--name", name] if name else [])]
+        stopped = _told_to_stop()
+        _keep([stack.enter_context(Kept("worker", _prefect(*words)))], stopped)
+
+
+@contextlib.contextmanager
+def _metrics(host: str, port: int) -> Iterator[None]:
+    """Answer Prometheus, for all flow runs below this process."""
+    _check_free(host, port)
+    with contextlib.ExitStack() as stack:
+        if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gristmill-metrics-"))
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        from flows.metrics import serve
+
+        serve(port, host)
+        yield
+
+
+def _keep(kept: Sequence[Kept], stopped: threading.Event) -> None:
+    from flows.upkeep import keep_up
+
+    threading.Thread(target=keep_up, args=(stopped,), daemon=True).start()
+    while not stopped.wait(1.0):
+        for one in kept:
+            one.look()
 
 
 def environment_for_clients() -> None:

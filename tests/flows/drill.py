@@ -39,7 +39,7 @@ from tests.flows.up import LIGHT, Server, running
 
 KILLS = ("process", "worker", "machine", "server", "database")
 AWAY_SECONDS = 5.0  # how long a killed database is away
-LONGEST = 14.0  # seconds into the run's process at which it may be hit: start-up and work of the light recipe
+LONGEST = 11.0  # seconds into the run's process at which it may be hit: start-up and work of the light recipe
 END_SECONDS = 420.0
 
 
