@@ -1,49 +1,20 @@
 """A page as its reader sees it: a list of text blocks, and the elements around them, counted.
 
 A block is a run of text between two block-level boundaries: a paragraph, a heading, a list item, a table cell, a
-line of an address. `read_blocks` takes the serialised WHATWG tree, in which every tag is closed and every
-attribute quoted, so that one pass with a stack is enough.
+line of an address. `BlockWriter` makes them of what `html_tree` tells, in one pass.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import import_module
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int32]
+from pipeline.extractors.html_tags import BLOCK_TAGS, TAG_CODES
 
-# Tags whose boundaries end a block. The rest is inline: its text runs on.
-BLOCK_TAGS = frozenset(
-    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption"
-    " figure footer form frameset h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu nav ol optgroup p"
-    " pre search section summary table tbody td tfoot th thead tr ul br button".split()
-)
-# What no reader sees, or sees as no text.
-SKIPPED_TAGS = frozenset(
-    "script style template svg math iframe object embed canvas audio video select textarea datalist map"
-    " head noframes xmp plaintext noembed".split()
-)
-_RAW_TAGS = frozenset("script style iframe xmp noembed noframes plaintext".split())
-_VOID_TAGS = frozenset(
-    "area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr".split()
-)
-# The tags that the model tells apart; the place in this list is the code. 0 is any other.
-TAG_CODES = {
-    tag: code
-    for code, tag in enumerate(
-        "p li h1 h2 h3 h4 h5 h6 td th dt dd div span a blockquote pre article main section aside nav header footer"
-        " form ul ol dl table tr figure figcaption button label summary details caption noscript address code strong"
-        " b em i time font center body".split(),
-        start=1,
-    )
-}
+Ints = npt.NDArray[np.int32]
 
 # Columns of `Blocks.counts`
 COLUMNS = (
@@ -72,15 +43,14 @@ CHAR_OTHER, CHAR_UPPER, CHAR_LOWER, CHAR_DIGIT, CHAR_STOP, CHAR_COMMA, CHAR_SIGN
 _STOPS = frozenset(".!?…。！？．｡؟۔।॥;·") - {";", "·"}
 _COMMAS = frozenset(",;:，、；：､،؛·")
 _SIGNS = frozenset("|/\\»«›‹>•·–—*+©®™→←▶►▼▲■□●○★☆#@=_~✓✔…")
+_QUOTES = "\"'“”„‘’»«()[] \n"
 _WIDE = re.compile("[\u1100-\u11ff\u2e80-\u2fff\u3001-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
 _DROPPED = "\u00ad\u200b\u2060\ufeff" + "".join(map(chr, (*range(9), *range(14, 28))))
 _WITHOUT_DROPPED = dict.fromkeys(map(ord, _DROPPED))
 
-_TOKEN = re.compile(r"<(/?)([a-zA-Z][^ \t\n\r\f/>]*)([^>]*)>|<!--.*?-->|<[!?][^>]*>|([^<]+)", re.S)
-_ATTRIBUTE = re.compile(r' (class|id|role|itemprop)="([^"]*)"')
-_HIDDEN = re.compile(r' hidden=""| aria-hidden="true"| style="[^"]*display: ?none')
-_ENTITY = re.compile("&(amp|lt|gt|nbsp);")
-_CHARACTER = {"amp": "&", "lt": "<", "gt": ">", "nbsp": "\xa0"}
+
+# for the kernel in C
+CHARACTERS = tuple("".join(sorted(found)) for found in (_STOPS, _COMMAS, _SIGNS, _DROPPED, _QUOTES))
 
 
 @dataclass(slots=True)
@@ -100,47 +70,9 @@ class Blocks:
     names: list[str] = field(default_factory=list)  # distinct: class, id, role, itemprop by "\n"; "\th" if hidden
 
 
-def read_blocks(html: str) -> Blocks:
-    """The blocks of a serialised tree; linear in its length, and no recursion."""
-    kernel = pages_kernel()
-    if kernel is None:
-        return read_blocks_python(html)
-    texts, names, counts, *rest = kernel.read_blocks(html)
-    tags, parents, first, last, named = (np.frombuffer(part, np.int32) for part in rest)
-    return Blocks(
-        texts, np.frombuffer(counts, np.int32).reshape(-1, len(COLUMNS)), tags, parents, first, last, named, names
-    )
+class BlockWriter:
+    """Blocks of what a tree builder tells (`html_tree.Writer`): the oracle of the kernel in C."""
 
-
-def read_blocks_python(html: str) -> Blocks:
-    """`read_blocks` without the kernel in C: its oracle, and what runs where there is none."""
-    return _Reader().read(html)
-
-
-@cache
-def pages_kernel() -> Any:
-    """The compiled loops (`pipeline/speed/native/pages.c`), given the tables of this file; None where not built."""
-    if os.environ.get("GRISTMILL_PURE") == "1":
-        return None
-    try:
-        kernel: Any = import_module("pipeline.speed._pages")
-    except ImportError:
-        return None
-    known = BLOCK_TAGS | SKIPPED_TAGS | _RAW_TAGS | _VOID_TAGS | TAG_CODES.keys()
-    kernel.set_tags(
-        {
-            tag: (
-                (tag in BLOCK_TAGS) | (tag in SKIPPED_TAGS) << 1 | (tag in _RAW_TAGS) << 2 | (tag in _VOID_TAGS) << 3,
-                TAG_CODES.get(tag, 0),
-            )
-            for tag in sorted(known)
-        }
-    )
-    kernel.set_characters("".join(_STOPS), "".join(_COMMAS), "".join(_SIGNS), _DROPPED)
-    return kernel
-
-
-class _Reader:
     def __init__(self) -> None:
         self.tags, self.parents, self.first, self.last = [0], [0], [0], [0]
         self.names = {"": 0}
@@ -161,30 +93,9 @@ class _Reader:
         self.units = self.link_units = self.bold_units = self.link_count = 0
         self.after_link = False
 
-    def read(self, html: str) -> Blocks:
-        position, end = 0, len(html)
-        match = _TOKEN.match
-        while position < end:
-            token = match(html, position)
-            if token is None:  # a "<" that the serialiser left in a plaintext element
-                position += 1
-                continue
-            position = token.end()
-            closing, tag, attributes, text = token.groups()
-            if text is not None:
-                self.text(text)
-            elif tag is None:
-                continue
-            elif closing:
-                self.close(tag)
-            elif tag in SKIPPED_TAGS:
-                self.marks += 1
-                position = _after(html, position, tag)
-            else:
-                self.open(tag, attributes)
+    def blocks(self) -> Blocks:
+        """All that was told; the last element must be closed."""
         self.flush()
-        while len(self.stack) > 1:
-            self.last[self.stack.pop()] = len(self.texts)
         self.last[0] = len(self.texts)
         return Blocks(
             self.texts,
@@ -197,22 +108,28 @@ class _Reader:
             list(self.names),
         )
 
-    def open(self, tag: str, attributes: str) -> None:
+    def skip(self) -> None:
+        self.marks += 1
+
+    def void(self, tag: str) -> None:
         self.marks += 1
         if tag in BLOCK_TAGS:
             self.flush()
         if tag == "br":
             self.breaks = min(self.breaks + 1, 2)
-        if tag in _VOID_TAGS:
-            self.images += tag == "img"
-            self.inputs += tag == "input"
-            return
+        self.images += tag == "img"
+        self.inputs += tag == "input"
+
+    def open(self, tag: str, names: str) -> int:
+        self.marks += 1
+        if tag in BLOCK_TAGS:
+            self.flush()
         element = len(self.tags)
         self.tags.append(TAG_CODES.get(tag, 0))
         self.parents.append(self.stack[-1])
         self.first.append(len(self.texts))
         self.last.append(len(self.texts))
-        self.named.append(self.names.setdefault(_names(attributes) if attributes else "", len(self.names)))
+        self.named.append(self.place_of(names))
         self.stack.append(element)
         self.open_tags.append(tag)
         if tag == "a":
@@ -226,10 +143,22 @@ class _Reader:
             self.pres += 1
         elif tag == "button":
             self.inputs += 1
+        return element
 
-    def close(self, tag: str) -> None:
-        if self.open_tags[-1] != tag:  # the serialiser closes what it opened; a raw text may hold anything
-            return
+    def close(self, element: int) -> None:
+        self.end(len(self.stack) - 1)
+        # a block still open when its inline element closes belongs to that element too
+        self.last[element] = len(self.texts) + (0 if self.blank else 1)
+
+    def leave(self, element: int, inner: int) -> None:
+        place = self.stack.index(element)
+        self.end(place)
+        self.last[element] = self.first[inner] if inner >= 0 else len(self.texts)
+        if self.depth > place:
+            self.depth -= 1
+
+    def end(self, place: int) -> None:
+        tag = self.open_tags[place]
         self.marks += 1
         if tag in BLOCK_TAGS:
             self.flush()
@@ -240,14 +169,18 @@ class _Reader:
             self.bolds -= 1
         elif tag == "pre":
             self.pres -= 1
-        self.open_tags.pop()
-        element = self.stack.pop()
-        # a block still open when its inline element closes belongs to that element too
-        self.last[element] = len(self.texts) + (0 if self.blank else 1)
+        del self.open_tags[place], self.stack[place]
+
+    def move(self, element: int, parent: int) -> None:
+        self.parents[element] = parent
+
+    def rename(self, element: int, names: str) -> None:
+        self.named[element] = self.place_of(names)
+
+    def place_of(self, names: str) -> int:
+        return self.names.setdefault(names, len(self.names))
 
     def text(self, raw: str) -> None:
-        if "&" in raw:
-            raw = _ENTITY.sub(lambda m: _CHARACTER[m[1]], raw)
         raw = raw.translate(_WITHOUT_DROPPED)
         self.pieces.append(raw)
         units = sum(map(len, raw.split()))
@@ -280,41 +213,8 @@ class _Reader:
         self.start_line()
 
 
-def _after(html: str, position: int, tag: str) -> int:
-    """Where the element `tag`, opened just before `position`, has closed."""
-    if tag in _VOID_TAGS:
-        return position
-    if tag in _RAW_TAGS:
-        end = html.find(f"</{tag}>", position)
-        return len(html) if end < 0 else end + len(tag) + 3
-    depth = 1
-    search = _nested(tag).search
-    while token := search(html, position):
-        position = token.end()
-        if token[2] is None:  # a comment
-            continue
-        if token[2] != tag:
-            if not token[1]:
-                position = _after(html, position, token[2])
-            continue
-        depth += -1 if token[1] else 1
-        if not depth:
-            return position
-    return len(html)
-
-
-@cache
-def _nested(tag: str) -> re.Pattern[str]:
-    return re.compile(rf"<!--.*?-->|<(/?)({'|'.join(sorted(_RAW_TAGS | {tag}))})[ >]", re.S)
-
-
-def _names(attributes: str) -> str:
-    found = dict(_ATTRIBUTE.findall(attributes))
-    names = "\n".join(found[key] for key in ("class", "id", "role", "itemprop") if key in found)
-    return names + "\th" if _HIDDEN.search(attributes) else names
-
-
 def _pre_text(text: str) -> str:
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return "\n".join(line.rstrip() for line in text.strip("\n").split("\n")).strip("\n")
 
 
@@ -335,7 +235,7 @@ def _characters(text: str) -> list[int]:
             commas += 1
         elif char in _SIGNS:
             signs += 1
-    inner = text.strip("\"'“”„‘’»«()[] \n")
+    inner = text.strip(_QUOTES)
     return [words, letters, upper, digits, stops, commas, signs, _class(inner[:1]), _class(inner[-1:])]
 
 

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.extractors.blocks import COLUMN, TAG_CODES, Blocks, Ints, pages_kernel
+from pipeline.extractors.blocks import COLUMN, Blocks, Ints
 from pipeline.extractors.head import Head
+from pipeline.extractors.html_tags import TAG_CODES
 from pipeline.extractors.names import HINTS, NameScores, Verdict, verdict_table
+from pipeline.extractors.reading import pages_kernel
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.extractors.blocks import pages_kernel
+from pipeline.extractors.reading import pages_kernel
 
 Floats = npt.NDArray[np.float32]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import unescape
 
@@ -19,40 +20,22 @@ class Head:
     schema_types: frozenset[str] = frozenset()  # schema.org types named in JSON-LD
 
 
-_TOLD = "description|og:title|og:description|og:type|author|article:author|article:published_time|date"
-_META = re.compile(rf'<meta (?=[^>]*\b(?:name|property)="({_TOLD})")[^>]*\bcontent="([^"]*)"', re.IGNORECASE)
-_TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
 _TYPE = re.compile(r'"@type"\s*:\s*"(\w+)"')
 
-_JSON_LD = "application/ld+json"
 
-
-def read_head(html: str) -> Head:
-    """The head of a serialised tree."""
-    end = html.find("<body")
-    head = html[: end if end > 0 else 0]
+def head_of(title: str | None, metas: Iterable[tuple[str, str]], scripts: Iterable[str]) -> Head:
+    """The head told by raw text of `<title>`, (name, content) of `<meta>` and JSON-LD, the first of each name."""
     found: dict[str, str] = {}
-    for meta in _META.finditer(head):
-        found.setdefault(meta[1].lower(), _text(meta[2]))
-    title = _TITLE.search(head)
+    for name, content in metas:
+        found.setdefault(name, _text(content))
     return Head(
-        title=(_text(title[1]) if title else "") or found.get("og:title", ""),
+        title=_text(title or "") or found.get("og:title", ""),
         description=found.get("description") or found.get("og:description", ""),
         author=found.get("author") or found.get("article:author", ""),
         date=found.get("article:published_time") or found.get("date", ""),
         og_type=found.get("og:type", "").lower(),
-        schema_types=_schema_types(html),
+        schema_types=frozenset(kind for script in scripts for kind in _TYPE.findall(script)),
     )
-
-
-def _schema_types(html: str) -> frozenset[str]:
-    types: set[str] = set()
-    at = html.find(_JSON_LD)
-    while at >= 0:
-        end = html.find("</script>", at)
-        types.update(_TYPE.findall(html, at, end if end >= 0 else len(html)))
-        at = html.find(_JSON_LD, max(end, at + 1))
-    return frozenset(types)
 
 
 def _text(raw: str) -> str:

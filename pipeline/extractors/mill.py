@@ -1,6 +1,6 @@
 """The learned engine: main text by two looks of boosted trees at the blocks of a page. See `mill_card.md`.
 
-One WHATWG parse, shared with the language gate; the tree's text as blocks; numbers for each block; a first look that
+One pass over the HTML, shared with the language gate, gives blocks of text; numbers for each block; a first look that
 scores every block, and a second that also sees what the first thought of its surroundings. What stays is the set of
 blocks whose expected F1 is best: sure pages are cut at about one half, pages in doubt lower, so that a listing does
 not come out empty.
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.extractors.blocks import COLUMN, TAG_CODES, Blocks, read_blocks
+from pipeline.extractors.blocks import COLUMN, Blocks
 from pipeline.extractors.engine import Extracted, Mode, Output
 from pipeline.extractors.features import (
     CONTEXT,
@@ -30,11 +30,12 @@ from pipeline.extractors.features import (
     page_arrays,
 )
 from pipeline.extractors.forest import Forest, forest_kernel
-from pipeline.extractors.head import Head, read_head
+from pipeline.extractors.head import Head
+from pipeline.extractors.html_tags import TAG_CODES
 from pipeline.extractors.names import NameScores
 from pipeline.extractors.render import as_markdown, as_text
 from pipeline.record import Page
-from pipeline.steps.html import parsed
+from pipeline.steps.html import reading
 
 MODEL = Path(__file__).with_name("mill.npz")
 MIN_CHANCE = 0.15  # blocks less likely to be main text never stay
@@ -64,8 +65,8 @@ class Mill:
         return f"{model_version()}/{self._output}"
 
     def extract(self, page: Page) -> Extracted:
-        html: str = page.from_html(parsed).serialize()
-        blocks, head = read_blocks(html), read_head(html)
+        found = page.from_html(reading)
+        blocks, head = found.blocks, found.head
         kept = choose(blocks, self._model.chances(blocks, head)) if blocks.texts else np.zeros(0, np.intp)
         return Extracted(self._write(blocks, kept), head.title, head.author, head.date)
 

@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.extractors.blocks import COLUMN, Blocks, read_blocks
-from pipeline.extractors.head import Head, read_head
+from pipeline.extractors.blocks import COLUMN, Blocks
+from pipeline.extractors.head import Head
+from pipeline.extractors.reading import read_page
 
 TRAINING_SETS = ("wcxb_dev", "readability", "trafilatura")
 MEASURING_SETS = (*TRAINING_SETS, "waddle")
@@ -75,10 +76,8 @@ def main_text(name: str, truth: dict[str, Any]) -> str:
 
 def blocks_of(html: str) -> tuple[Blocks, Head]:
     """Blocks and head of a page."""
-    import turbohtml
-
-    serialised = turbohtml.parse(html, positions=False).serialize()
-    return read_blocks(serialised), read_head(serialised)
+    found = read_page(html)
+    return found.blocks, found.head
 
 
 def label_pages(folder: Path, name: str) -> Iterator[Labelled]:

@@ -10,7 +10,8 @@ from typing import Any
 import ahocorasick
 import numpy as np
 
-from pipeline.extractors.blocks import Ints, pages_kernel
+from pipeline.extractors.blocks import Ints
+from pipeline.extractors.reading import pages_kernel
 
 # What names say in the words that web designers share, matched anywhere in a name.
 HINTS = {

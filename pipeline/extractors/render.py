@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from pipeline.extractors.blocks import COLUMN, TAG_CODES, Blocks
+from pipeline.extractors.blocks import COLUMN, Blocks
+from pipeline.extractors.html_tags import TAG_CODES
 
 _NAMES = {code: tag for tag, code in TAG_CODES.items()}
 _KINDS = frozenset("li td th pre h1 h2 h3 h4 h5 h6 blockquote dt dd".split())

@@ -1,40 +1,42 @@
-"""The one parse of a page's HTML that the language gate and the extractor share."""
+"""The one reading of a page's HTML that the language gate, the limits and the learned extractor share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 
+from pipeline.extractors.reading import Reading, read_page
 from pipeline.record import Page
 
-if TYPE_CHECKING:
-    from turbohtml import Document
 
-
-def parsed(page: Page) -> Document:
-    """The WHATWG tree of `page.html`, shared and so never amended: `page.from_html(parsed)`."""
-    import turbohtml
-
-    return turbohtml.parse(page.html, positions=False)
-
-
-# Not turbohtml's to_text(): it lays tables out as a grid, which a hostile one makes gigabytes of.
-_VISIBLE = "/html/body//text()[not(parent::script or parent::style or parent::template)]"
+def reading(page: Page) -> Reading:
+    """Blocks, head and limits of `page.html`, shared and so never amended: `page.from_html(reading)`."""
+    return read_page(page.html)
 
 
 def visible_text(page: Page) -> str:
-    """All that the body says, boilerplate included, its pieces a space apart: `page.from_html(visible_text)`."""
-    return " ".join(cast("list[str]", page.from_html(parsed).xpath(_VISIBLE)))
+    """All that the body says, boilerplate included, a line for each block."""
+    return "\n".join(page.from_html(reading).blocks.texts)
 
 
 def visible_windows(page: Page, size: int, least: int) -> list[str]:
     """The beginning of what the page says and, where enough lies behind it, its middle: at most `size` characters
     each, white space folded. None where the beginning has fewer than `least` characters.
     """
-    text = page.text or page.from_html(visible_text)
-    start = " ".join(text[: 4 * size].split())[:size]
+    texts = page.text.split() if page.text else page.from_html(reading).blocks.texts
+    ends = list(accumulate(len(text) + 1 for text in texts))
+    start = _window(texts, ends, 0, size)
     if len(start) < least:
         return []
-    if len(text) < 3 * size:
+    if ends[-1] < 2 * size:
         return [start]
-    middle = len(text) // 2
-    return [start, " ".join(text[middle - size // 2 : middle + 2 * size].split())[:size]]
+    return [start, _window(texts, ends, (ends[-1] - size) // 2, size)]
+
+
+def _window(texts: Sequence[str], ends: Sequence[int], at: int, size: int) -> str:
+    """So many characters of the texts, joined by spaces, from a place on; `ends` is where each ends, its space with it."""
+    first, last = bisect_right(ends, at), bisect_right(ends, at + size)
+    before = ends[first - 1] if first else 0
+    joined = " ".join(texts[first : last + 1])[at - before : at - before + size]
+    return " ".join(joined.split()) if "\n" in joined or "  " in joined else joined.strip()

@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import trafilatura
-import turbohtml
 
-from pipeline.extractors.blocks import pages_kernel, read_blocks, read_blocks_python
-from pipeline.extractors.head import read_head
 from pipeline.extractors.mill import MODEL, Mill, choose, load_model
 from pipeline.extractors.mill_labels import MEASURING_SETS, pages_of
+from pipeline.extractors.reading import pages_kernel, read_page, read_page_python
 from pipeline.extractors.render import as_text
 from pipeline.extractors.resiliparse_strict import ResiliparseStrict
 from pipeline.extractors.trafilatura_twin import extract_text
@@ -94,11 +92,9 @@ def whole_engines(
 def stages(html: str, timed: Callable[[str, Callable[[], T]], T]) -> None:
     """mill step by step."""
     model = load_model(MODEL)
-    tree = timed("mill: parse (shared with the language gate)", lambda: turbohtml.parse(html, positions=False))
-    text = timed("mill: serialise", lambda: tree.serialize())
-    head = timed("mill: head", lambda: read_head(text))
-    blocks = timed("mill: blocks", lambda: read_blocks(text))
-    timed("mill: blocks, in Python", lambda: read_blocks_python(text))
+    found = timed("mill: reading (shared with the language gate)", lambda: read_page(html))
+    timed("mill: reading, in Python", lambda: read_page_python(html))
+    blocks, head = found.blocks, timed("mill: head", lambda: found.head)
     if not blocks.texts:
         return
     chances = timed("mill: numbers and both looks", lambda: model.chances(blocks, head))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.record import Page
 from pipeline.steps.extract import Extract
-from pipeline.steps.html import parsed, visible_text
+from pipeline.steps.html import reading
 from pipeline.steps.language import EarlyLanguage, Language
 from pipeline.steps.lid import model_file
 
@@ -31,9 +31,9 @@ def main() -> None:
         "datatrove: all labels, whole text": datatrove_lid(),
         "language, whole text": Language().check,
         "language, max_chars 2000": Language(max_chars=2000).check,
-        "early_language, tree shared": early_shared,
-        "early_language, with its parse": early_alone,
-        "the parse alone": parse_alone,
+        "early_language, reading shared": early_shared,
+        "early_language, with its reading": early_alone,
+        "the reading alone": reading_alone,
     }
     times: dict[str, list[float]] = {what: [] for what in asked}
     for _ in range(ROUNDS):
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def first_pages(name: str) -> list[Page]:
-    """The first pages of a set that have text, their HTML decoded and parsed."""
+    """The first pages of a set that have text, their HTML decoded and read."""
     found: list[Page] = []
     extract = Extract(engine="resiliparse")
     with tarfile.open(DATA / f"{name}.pages.tar.xz") as archive:
@@ -61,7 +61,7 @@ def first_pages(name: str) -> list[Page]:
                 continue
             page = Page("0" * 32, member.name, 0, 1, "response", payload=file.read())
             if extract.check(page) is None:
-                page.from_html(parsed)
+                page.from_html(reading)
                 found.append(page)
             if len(found) == PAGES:
                 break
@@ -82,7 +82,6 @@ def datatrove_lid() -> Callable[[Page], object]:
 
 
 def early_shared(page: Page) -> object:
-    page._from_html.pop(visible_text, None)
     return EARLY.check(_without_text(page))
 
 
@@ -92,12 +91,12 @@ def early_alone(page: Page) -> object:
     return EARLY.check(fresh)
 
 
-def parse_alone(page: Page) -> object:
-    return parsed(page)
+def reading_alone(page: Page) -> object:
+    return reading(page)
 
 
 def _without_text(page: Page) -> Page:
-    """The page as it is before extraction, with the tree that it may have."""
+    """The page as it is before extraction, with the reading that it may have."""
     fresh = Page(page.record_id, page.file, 0, 1, "response")
     fresh._html, fresh._from_html = page.html, page._from_html
     return fresh

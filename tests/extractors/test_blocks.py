@@ -1,28 +1,32 @@
-"""Blocks: what a reader sees as one run of text, its counts, and the C reader against its Python twin."""
+"""Blocks: what a reader sees as one run of text, its counts, and the kernel in C against its Python twin."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import turbohtml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.extractors.blocks import COLUMN, TAG_CODES, Blocks, pages_kernel, read_blocks, read_blocks_python
+from pipeline.extractors.blocks import COLUMN, Blocks
+from pipeline.extractors.html_tags import TAG_CODES
+from pipeline.extractors.reading import Reading, pages_kernel, read_page, read_page_python
 
 
 def blocks_of(html: str) -> Blocks:
-    return read_blocks(turbohtml.parse(html, positions=False).serialize())
+    return read_page(html).blocks
 
 
 def column(blocks: Blocks, name: str) -> list[int]:
     return blocks.counts[:, COLUMN[name]].tolist()
 
 
-def same(one: Blocks, other: Blocks) -> bool:
+def same(one: Reading, other: Reading) -> bool:
     arrays = ("counts", "tags", "parents", "first", "last", "named")
-    return (one.texts, one.names) == (other.texts, other.names) and all(
-        np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays
+    lists = ("depth", "attributes", "title", "metas", "scripts")
+    return (
+        (one.blocks.texts, one.blocks.names) == (other.blocks.texts, other.blocks.names)
+        and all(np.array_equal(getattr(one.blocks, name), getattr(other.blocks, name)) for name in arrays)
+        and all(getattr(one, name) == getattr(other, name) for name in lists)
     )
 
 
@@ -89,30 +93,36 @@ class TestCounts:
 
 
 PIECES = [
-    "<", ">", "</", "/>", "<!--", "-->", "<p>", "</p>", "<b>", "</b>", "<div class=\"a\" id='b'>", "</div>", "<br>",
-    "<a href=x>", "</a>", "<pre>", "</pre>", "<script>", "</script>", "<svg>", "</svg>", "<template>", "</template>",
-    "<select>", "<x-y role=r>", "</x-y>", "<table><tr><td>", "&amp;", "&lt;", "&nbsp;", "&", "word ", "漢字、", "\n",
-    "\u3000", "É.", "𝒜𠀀", "\u00ad", "12 ", "•|", "<noscript>", "<textarea>", " hidden=\"\"", "<p style=\"display:none\">",
-    "<img><input>", "<button>", "</head>", "<?x?>", "<!doctype html>", "<plaintext>",
+    "<", ">", "</", "/>", "<!--", "-->", "--!>", "<p>", "</p>", "<b>", "</b>", "<b class=x>", "<div class=\"a\" id='b'>",
+    "</div>", "<br>", "</br>", "<a href=x>", "<A HREF='y' Class=z>", "</a>", "<pre>", "</pre>", "<script>", "</script>",
+    "<script type='application/ld+json'>{\"@type\": \"Article\"}</script>", "<svg>", "</svg>", "<svg/>", "<path/>", "<desc>",
+    "<template>", "</template>", "<select>", "<option>", "</select>", "<x-y role=r>", "</x-y>", "<table>", "</table>", "<tr>",
+    "<td>", "</td>", "<th id=t>", "<caption>", "<colgroup>", "<col>", "<tbody>", "</tr>", "&amp;", "&lt;", "&nbsp;", "&",
+    "&notit;", "&#x41;", "&#128", "&mdash;", "&ampx", "word ", "漢字、", "\n", "\r\n", "\u3000", "É.", "𝒜𠀀", "\u00ad", "12 ",
+    "•|", "<noscript>", "</noscript>", "<textarea>", "</textarea>", " hidden=\"\"", "<p style=\"display:none\">", "<img><input>",
+    "<button>", "</button>", "<head>", "</head>", "<body class=q>", "<html id=h>", "</body>", "</html>", "<?x?>",
+    "<!doctype html>", "<plaintext>", "<title>T &amp; t</title>", "<title>", "<meta name=author content='A B'>",
+    "<meta property='og:title' content=O>", "<li>", "<ul>", "</ul>", "<dd>", "<dt>", "<h1>", "<h2>", "</h3>", "<form>",
+    "</form>", "<nobr>", "<i>", "</i>", "<em>", "<font color=1>", "<center>", "</center>", "<object>", "</object>", "<frameset>",
+    "<iframe>", "</iframe>", "<math>", "<mi>", "<ruby>", "<rt>", "<image>", "<![CDATA[x]]>", "=", " a=1", "\"", "'", "\x00",
 ]  # fmt: skip
 
 
 @pytest.mark.skipif(pages_kernel() is None, reason="the kernel in C is not built")
 class TestTwins:
     @given(st.lists(st.sampled_from(PIECES), max_size=60))
-    @settings(max_examples=400, deadline=None)
-    def test_agree_on_serialised_trees(self, pieces):
-        html = turbohtml.parse("".join(pieces), positions=False).serialize()
-        assert same(read_blocks(html), read_blocks_python(html))
-
-    @given(st.lists(st.sampled_from(PIECES), max_size=60))
-    @settings(max_examples=400, deadline=None)
-    def test_agree_on_any_string(self, pieces):
+    @settings(max_examples=1000, deadline=None)
+    def test_agree_on_any_tags(self, pieces):
         html = "".join(pieces)
-        assert same(read_blocks(html), read_blocks_python(html))
+        assert same(read_page(html), read_page_python(html))
+
+    @given(st.text(alphabet="<>/!-= \"'&;#xX1abpBRt\n\r\t\f\x00é漢𠀀", max_size=60))
+    @settings(max_examples=600, deadline=None)
+    def test_agree_on_any_characters(self, html):
+        assert same(read_page(html), read_page_python(html))
 
     @given(st.text(max_size=80))
     @settings(max_examples=200, deadline=None)
     def test_agree_on_any_text(self, text):
-        html = turbohtml.parse(f"<p>{text}</p><pre>{text}</pre>", positions=False).serialize()
-        assert same(read_blocks(html), read_blocks_python(html))
+        html = f"<p>{text}</p><pre>{text}</pre>"
+        assert same(read_page(html), read_page_python(html))

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import turbohtml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.extractors import load_engine
-from pipeline.extractors.blocks import COLUMN, pages_kernel, read_blocks
+from pipeline.extractors.blocks import COLUMN
 from pipeline.extractors.features import (
     CONTEXT,
     context,
@@ -23,11 +22,11 @@ from pipeline.extractors.features import (
     page_arrays,
 )
 from pipeline.extractors.forest import Forest, logistic
-from pipeline.extractors.head import read_head
 from pipeline.extractors.mill import MODEL, choose, load_model
 from pipeline.extractors.mill_labels import _by_text, label_pages
 from pipeline.extractors.mill_train import NameTable, fold_of, shortened
 from pipeline.extractors.names import HINTS, NameScores, name_hints, name_tokens, verdict_table
+from pipeline.extractors.reading import pages_kernel, read_page
 from pipeline.extractors.render import as_markdown
 from pipeline.record import Page
 from pipeline.steps.extract import Extract
@@ -67,8 +66,8 @@ def page_of(html: str) -> Page:
 
 
 def read(html: str):
-    serialised = turbohtml.parse(html, positions=False).serialize()
-    return read_blocks(serialised), read_head(serialised)
+    found = read_page(html)
+    return found.blocks, found.head
 
 
 class TestWhatStays:

@@ -21,11 +21,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from pipeline.extractors.blocks import read_blocks
-from pipeline.extractors.head import read_head
 from pipeline.extractors.mill import MODEL, Model, choose, load_model
 from pipeline.extractors.mill_labels import MEASURING_SETS, TRAINING_SETS, label_pages, main_text, pages_of, words_of
 from pipeline.extractors.mill_train import FOLDS, fold_of, shortened, train
+from pipeline.extractors.reading import read_page
 from pipeline.extractors.render import as_text
 from pipeline.extractors.resiliparse_strict import ResiliparseStrict
 from pipeline.extractors.trafilatura_exact import TrafilaturaExact
@@ -57,10 +56,8 @@ def engines(folds: list[Model]) -> dict[str, Extractor]:
     shipped = load_model(MODEL)
 
     def mill(page: Page, domain: str) -> str:
-        import turbohtml
-
-        html = turbohtml.parse(page.html, positions=False).serialize()
-        blocks, head = read_blocks(html), read_head(html)
+        found = read_page(page.html)
+        blocks, head = found.blocks, found.head
         model = folds[fold_of(domain)] if domain else shipped
         return as_text(blocks, choose(blocks, model.chances(blocks, head))) if blocks.texts else ""
 

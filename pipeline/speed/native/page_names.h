@@ -47,9 +47,6 @@ typedef struct {
     int64_t score;
 } NameSlot;
 
-#define FNV_START 14695981039346656037u
-#define FNV_STEP(h, c) (((h) ^ (uint64_t)(c)) * 1099511628211u)
-
 /* pages.name_table(tokens, scores) -> the tokens' hashes and scores, for `verdicts`; scores are int32 */
 static PyObject *
 name_table(PyObject *self, PyObject *args)
