@@ -31,6 +31,7 @@ from pipeline.recipe import digest
 
 TRAINED = "gristmill.model.trained"  # the event on which what comes after training is triggered
 GPU = "gristmill-gpu"  # global concurrency limit: trainings at once, each of which fills its GPUs' memory
+LEASE_SECONDS = 60  # after which the slot of a killed run is free: its next try waits for no longer
 QUESTIONS = ["What is the capital of France?", "Name three fruits.", "Write a short story about a dog."]
 
 
@@ -180,8 +181,10 @@ def _slot(devices: Devices) -> AbstractContextManager[None]:
         import torch
 
         limit = GPU if torch.cuda.is_available() else ""
-    # Losing the slot's lease for a moment is no reason to end hours of training.
-    return concurrency(limit, occupy=1, raise_on_lease_renewal_failure=False) if limit else nullcontext()
+    if not limit:
+        return nullcontext()
+    # A server that is away for a moment is no reason to end hours of training.
+    return concurrency(limit, occupy=1, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False)
 
 
 def _tell(result: Trained) -> None:

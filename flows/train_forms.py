@@ -70,6 +70,9 @@ class Watching(_Form):
     """What is told on the way, and saved. A period of 0 means only at the end."""
 
     validate_every: int = Field(250, ge=0, description="Steps between two validations.")
+    validation_tokens: int = Field(
+        1 << 20, gt=0, description="Held-out tokens to validate on, of each dataset at most."
+    )
     sample_every: int = Field(250, ge=0, description="Steps between two rounds of samples.")
     prompts: list[str] = Field(PROMPTS, description="Texts that the samples continue.")
     save_every: int = Field(250, ge=0, description="Steps between two checkpoints: what a killed run loses at most.")
@@ -113,6 +116,7 @@ def pretrain_config(
         tokens=horizon.tokens,
         seed=horizon.seed,
         packing=horizon.packing,
+        validation_tokens=watching.validation_tokens,
         device=devices.device,
         loop=_loop(watching, devices, optimizer=optimizer, document_mask=horizon.document_mask),
     )

@@ -45,6 +45,7 @@ def pretrain(
     warmup_steps: Annotated[int, typer.Option(help="Steps until the full rate.")] = 40,
     cooldown: Annotated[float, typer.Option(help="Share of the run in which the rate falls.")] = 0.6,
     validate_every: Annotated[int, typer.Option(help="Steps; 0: at the end.")] = 250,
+    validation_tokens: Annotated[int, typer.Option(help="Held-out tokens to validate on, of each dataset at most.")] = 1 << 20,
     sample_every: Annotated[int, typer.Option(help="Steps; 0: at the end.")] = 250,
     prompt: Annotated[list[str], typer.Option(help="Text to continue now and then.")] = [],  # noqa: B006  # typer takes a list
     save_every: Annotated[int, typer.Option(help="Steps; 0: at the end.")] = 250,
@@ -98,6 +99,7 @@ def pretrain(
             steps=steps,
             tokens=int(tokens),
             seed=seed,
+            validation_tokens=validation_tokens,
             packing=one_of(packing, "--packing", "bestfit", "concat", "bestfit_crop"),
             device=device,
             checksums=verify,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from model.config import ModelConfig
 from model.loss import Objective
 from pipeline.errors import GristmillError
 
@@ -101,6 +103,19 @@ def spread(
         size = sum(parameter.numel() for parameter in objective.parameters())
         strategy = "fsdp" if size >= FSDP_FROM and group.device.type == "cuda" else "ddp"
     return _sharded(objective, group, narrow) if strategy == "fsdp" else _replicated(objective, group)
+
+
+def micro_tokens(config: ModelConfig, device: torch.device, recompute: bool = False) -> int:
+    """Slots of one forward that fit on the device, a power of two: 8,192 on a CPU, at most 65,536 on a GPU.
+
+    About 48 bytes a token, layer and unit of width are kept for the backward pass in bfloat16 (Korthikanti et al.
+    2022, arXiv 2205.05198, count 34; norms here are float32), 2 where they are recomputed; they get 40 % of the memory.
+    """
+    if device.type != "cuda":
+        return 1 << 13
+    a_token = (2 if recompute else 48) * config.n_layers * config.d_model
+    fitting = 0.4 * torch.cuda.get_device_properties(device).total_memory / a_token
+    return 1 << min(16, max(10, int(math.log2(fitting))))
 
 
 @contextmanager

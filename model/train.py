@@ -27,7 +27,7 @@ from model.journal import Journal, Pace
 from model.loss import Objective
 from model.optim import OptimizerConfig, Optimizers
 from model.packing import IGNORED
-from model.parallel import Precision, Processes, Strategy, accumulating, spread
+from model.parallel import Precision, Processes, Strategy, accumulating, micro_tokens, spread
 from model.vocabulary import Vocabulary
 from model.weights import Model, save_model
 from pipeline.errors import GristmillError
@@ -51,7 +51,7 @@ class LoopSettings:
     """How long, how often, and how the work is spread. A period of 0 means only at the end."""
 
     steps: int
-    micro_tokens: int = 0  # slots of one forward on one device; 0: 65,536 on a GPU, 8,192 on a CPU
+    micro_tokens: int = 0  # slots of one forward on one device; 0: what fits it
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     document_mask: bool = False  # no gain in pretraining (nanochat, SmolLM3); needed for packed conversations
     validate_first: bool = False  # before the first step too: what fine-tuning starts from
@@ -110,7 +110,7 @@ class Trainer:
         self.checkpoints = Checkpoints(
             self.folder / "checkpoints", model, self.optimizers, group, max(settings.keep, 1)
         )
-        self.micro_tokens = settings.micro_tokens or (1 << 16 if group.device.type == "cuda" else 1 << 13)
+        self.micro_tokens = settings.micro_tokens or micro_tokens(config, group.device, settings.recompute)
         self.step, self.tokens = 0, 0
         self.last: dict[str, float] = {}
 
