@@ -117,7 +117,7 @@ def plan(source: Source, split_mb: int) -> list[Split]:
     splits = plan_inputs(source.patterns(), split_mb << 20)
     total = sum(split.end - split.start for split in splits)
     get_run_logger().info(
-        "%d splits of %d files, %.2f GB", len(splits), len({s.file.name for s in splits}), total / 1e9
+        "%d splits of %d files, %.3f GB", len(splits), len({s.file.name for s in splits}), total / 1e9
     )
     return splits
 

@@ -5,6 +5,7 @@ A flow's form in the UI is made from these models. Their fields are a contract: 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,10 +30,19 @@ from pipeline.tokens.settings import TokenizerSettings
 SAMPLE = Path(pipeline.__file__).parent / "sample" / "crawl"
 
 
+def _in_order(schema: dict[str, Any]) -> None:
+    """Number the fields, for a form that shows them as they stand here: a database keeps no order of keys."""
+    for position, field in enumerate(schema.get("properties", {}).values()):
+        field["position"] = position
+
+
+_FORM = ConfigDict(extra="forbid", json_schema_extra=_in_order)
+
+
 class Source(BaseModel):
     """Where the pages come from: files, or a crawl."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = _FORM
 
     files: list[str] = Field(
         [],
@@ -64,7 +74,7 @@ class Source(BaseModel):
 class Output(BaseModel):
     """Where the dataset goes."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = _FORM
 
     folder: str = Field(min_length=1, description="Folder or s3:// URL of the dataset, as the workers see it.")
     work: str = Field(
@@ -79,7 +89,7 @@ class Output(BaseModel):
 class Machines(BaseModel):
     """What the work is done on. Nothing here changes a published byte."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = _FORM
 
     processes: int = Field(0, ge=0, description="Worker processes of a flow run; 0 for one a core of its machine.")
     flow_runs: int = Field(
@@ -95,11 +105,53 @@ class Machines(BaseModel):
 class _Given(BaseModel):
     """A model that is written without what was left empty."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = _FORM
 
     @model_serializer(mode="wrap")
     def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {key: value for key, value in write(self).items() if value not in (None, {})}
+
+
+# What a step says of an empty setting holds in a recipe; in the form an empty field is as in the preset.
+_EMPTY = re.compile(r"[;,] empty .*?(?=\.(?:\s|$))")
+_LANGUAGE = "Language whose words and sentences are counted, e.g. en; the page's own where none is named."
+# Settings that their steps describe by name and source alone.
+_HELP = {
+    "extract.engine": "Extracts the main text from HTML.",
+    "gopher_repetition.lines": "Lines end at newlines, or at every line break that Unicode knows.",
+    "gopher_repetition.language": _LANGUAGE,
+    "gopher_quality.stop_words": "Words of which a page must hold some.",
+    "gopher_quality.count_stop_words": "Count each word once, or each time that it stands there.",
+    "gopher_quality.language": _LANGUAGE,
+    "c4_quality.min_sentences": "Fewest sentences of a page.",
+    "c4_quality.max_lorem_ipsum_lines": "More lines with lorem ipsum drop the page.",
+    "c4_quality.max_curly_bracket_lines": "More lines with a curly bracket drop the page.",
+    "c4_quality.max_word_length": "Lines with a longer word, in characters, are removed.",
+    "c4_quality.min_words_per_line": "Lines with fewer words are removed.",
+    "c4_quality.remove_citations": "Remove [1], [edit] and [citation needed].",
+    "c4_quality.require_terminal_punctuation": "Remove lines that do not end as a sentence does: . ? ! or a quotation mark.",
+    "c4_quality.drop_javascript": "Remove lines that ask for JavaScript.",
+    "c4_quality.drop_policy": "Remove lines of terms of use, privacy policies and cookie notices.",
+    "c4_quality.language": _LANGUAGE,
+    "fineweb_quality.min_lines": "Fewest lines that are not blank.",
+    "fineweb_quality.min_line_punct_ratio": "Smallest share of lines that end a sentence.",
+    "fineweb_quality.allow_no_line_punct": "Keep a page of which no line ends a sentence.",
+    "fineweb_quality.line_ends": "The characters that end a sentence.",
+    "fineweb_quality.max_short_line_ratio": "Largest share of short lines.",
+    "fineweb_quality.short_line_length": "Characters up to which a line is short.",
+    "fineweb_quality.max_char_dup_ratio": "Largest share of characters that stand in repeated lines.",
+    "fineweb_quality.max_newlines_per_word": "Most newlines a word: with more the page is a list.",
+    "fineweb_quality.drop_at_limit": "Drop at the limits of the first three ratios too, as FineWeb v1 did.",
+    "fineweb_quality.count_blank_lines": "Count blank lines in the first two ratios, as FineWeb v1 did.",
+    "fineweb_quality.language": _LANGUAGE,
+    "pii.entities": "Kinds of personal data to replace.",
+    "pii.style": "What stands in their place: a name of the kind, or an invented value that looks like one.",
+    "pii.placeholder": "The text put in their place where the style is a placeholder.",
+    "pii.seed": "Seed of invented values.",
+    "pii.phone_regions": "Regions (US, DE, …) in whose manner telephone numbers are read.",
+    "pii.public_ips_only": "Leave addresses of private networks as they are.",
+    "pii.hidden_emails": "Also find addresses written to be hidden: name (at) host.",
+}
 
 
 def _section(name: str, model: type[BaseModel]) -> Any:
@@ -110,16 +162,15 @@ def _section(name: str, model: type[BaseModel]) -> Any:
     fields: dict[str, Any] = {}
     schemas = model.model_json_schema()["properties"]
     for key, field in model.model_fields.items():
-        told = " ".join(
-            part for part in (field.description, "0 switches it off." if _can_be_off(field) else "") if part
-        )
+        told = _EMPTY.sub("", field.description or _HELP.get(f"{name}.{key}", ""))
+        told = " ".join(part for part in (told, "0 switches it off." if _can_be_off(field) else "") if part)
         schema = _bare({k: v for k, v in schemas[key].items() if k not in ("default", "description")})
         fields[key] = (
             Annotated[field.annotation | None, WithJsonSchema(schema)],
             Field(None, description=told or None, json_schema_extra=lambda schema: schema.pop("default", None)),
         )
     about = (model.__doc__ or "").strip().split("\n")[0]
-    return create_model(name, __base__=_Given, __doc__=about, **fields)
+    return create_model("".join(word.title() for word in name.split("_")), __base__=_Given, __doc__=about, **fields)
 
 
 def _can_be_off(field: Any) -> bool:
@@ -127,9 +178,17 @@ def _can_be_off(field: Any) -> bool:
 
 
 def _bare(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without "or null": a field of the form that may be left empty shows one kind of input, not two."""
+    """The schema of a field of the form that may be left empty.
+
+    Without "or null", so that it shows one kind of input, not two; and a choice for yes or no, since the form's
+    switch knows no third state: left alone it would say no to everything that a preset has switched on.
+    """
     kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
-    return {**{k: v for k, v in schema.items() if k != "anyOf"}, **kinds[0]} if len(kinds) == 1 else schema
+    if len(kinds) == 1:
+        schema = {**{k: v for k, v in schema.items() if k != "anyOf"}, **kinds[0]}
+    if schema.get("type") == "boolean":
+        schema = {**{k: v for k, v in schema.items() if k != "type"}, "enum": [True, False]}
+    return schema
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {
@@ -169,13 +228,15 @@ RecipeForm: Any = create_model(
     **{
         name: (section, Field(default_factory=section))
         for name, model in _SECTIONS.items()
-        for section in [_section("".join(word.title() for word in name.split("_")), model)]
+        for section in [_section(name, model)]
     },
 )
 
 
 class Approval(BaseModel):
     """What a person answers before a dataset is published."""
+
+    model_config = _FORM
 
     publish: bool = Field(True, description="Publish the dataset; no leaves all work as it is and ends the run.")
     note: str = Field("", description="Why; it is kept in the run's log.")

@@ -68,7 +68,7 @@ def refine_here(
         for number, part in enumerate(parts, 1):
             label = f"{number} of {len(parts)}" if len(parts) > 1 else "all"
             refine_chunk(label, len(part), splits[part[0]].name, quote((refinement, part)))
-    show_set_aside(str(flow_run.name), refinement.aside)
+    show_set_aside(work.url.removesuffix("/run/work"), refinement.aside)
 
 
 def refine_spread(recipe: Recipe, splits: Sequence[Split], work: Folder, machines: Machines) -> None:

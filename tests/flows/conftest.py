@@ -13,7 +13,7 @@ from pipeline.recipe import load_recipe
 from pipeline.run import silent
 from tests.conftest import SAMPLE, tree
 from tests.flows.services import free_port, postgres, wait_for
-from tests.flows.up import LIGHT, Server, running
+from tests.flows.up import LIGHT, Server, running, with_a_schedule
 from tests.sources.servers import Server as Mirror
 from tests.sources.servers import serving
 
@@ -44,5 +44,6 @@ def server(
 ) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("up")
     settings = {"GRISTMILL_COMMONCRAWL": mirror.url, "GRISTMILL_CACHE": str(home / "cache"), "NO_PROXY": "*"}
-    with postgres() as database, running(home, light[0], database.url if database else "", **settings) as up:
+    file = with_a_schedule(home, light[0])
+    with postgres() as database, running(home, light[0], database.url if database else "", file, **settings) as up:
         yield up

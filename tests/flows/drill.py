@@ -35,7 +35,7 @@ from pipeline.recipe import load_recipe
 from pipeline.run import silent
 from tests.conftest import SAMPLE, tree
 from tests.flows.services import Service, postgres, wait_for
-from tests.flows.up import LIGHT, Server, running
+from tests.flows.up import DEPLOYMENTS, LIGHT, Server, running
 
 KILLS = ("process", "worker", "machine", "server", "database")
 AWAY_SECONDS = 5.0  # how long a killed database is away
@@ -113,8 +113,7 @@ def main(kills: int, seed: int) -> int:
     recipe.write_text(LIGHT)
     run_command(load_recipe(recipe), [str(SAMPLE)], str(home / "ds"), "", 2, False, silent)
     undisturbed = tree(home / "ds")
-    with postgres() as database, running(home, recipe, database.url if database else "") as server:
-        server.pause("curate/scheduled")
+    with postgres() as database, running(home, recipe, database.url if database else "", DEPLOYMENTS) as server:
         kinds = [kind for kind in KILLS if database or kind != "database"]
         for number in range(kills):
             kind, after = kinds[number % len(kinds)], chance.uniform(0.0, LONGEST)

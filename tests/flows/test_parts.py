@@ -57,6 +57,12 @@ def test_the_form_has_every_setting_with_its_help_and_without_null() -> None:
     assert language["min_score"]["type"] == "number"
     assert language["min_score"]["description"] == "Lowest probability of the page's language."
     assert "anyOf" not in str(schema)
+    for name, section in schema["$defs"].items():
+        for key, field in section.get("properties", {}).items():
+            assert field.get("description"), f"{name}.{key}"
+            assert "; empty" not in field["description"], f"{name}.{key}"
+            # A switch says no when it is left alone, and no to deduplication is not "as in the preset".
+            assert field.get("type") != "boolean", f"{name}.{key}"
     for model in (Source, Output, Machines):
         assert all("description" in field for field in model.model_json_schema()["properties"].values())
 

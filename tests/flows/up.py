@@ -23,7 +23,7 @@ import yaml
 
 from tests.flows.services import free_port, wait_for
 
-ROOT = Path(__file__).parents[2]
+DEPLOYMENTS = Path(__file__).parents[2] / "deploy/prefect.yaml"
 # Few steps, so that a run costs no models: what is tested here is what happens around them.
 LIGHT = """
 name: light
@@ -63,11 +63,6 @@ class Server:
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": uuid4().hex}
         body["tags"] = [*found["tags"], *tags]
         return str(self.post(f"deployments/{found['id']}/create_flow_run", body)["id"])
-
-    def pause(self, deployment: str) -> None:
-        """Let its schedules rest."""
-        found = self.get(f"deployments/name/{deployment}")
-        self.post(f"deployments/{found['id']}/pause_deployment", {})
 
     def run(self, run: str) -> dict[str, Any]:
         return dict(self.get(f"flow_runs/{run}"))
@@ -138,8 +133,11 @@ class Server:
 
 
 @contextmanager
-def running(home: Path, recipe: Path, database: str = "", **more: str) -> Iterator[Server]:
-    """`gristmill up` in `home`; `database` as PREFECT_API_DATABASE_CONNECTION_URL, empty for SQLite; `more` environment."""
+def running(home: Path, recipe: Path, database: str, file: Path, **more: str) -> Iterator[Server]:
+    """`gristmill up` in `home` with the deployments of `file`.
+
+    `database` as PREFECT_API_DATABASE_CONNECTION_URL, empty for SQLite; `more` environment.
+    """
     told: list[dict[str, Any]] = []
     hook = _webhook(told)
     port = free_port()
@@ -150,7 +148,7 @@ def running(home: Path, recipe: Path, database: str = "", **more: str) -> Iterat
     if database:
         environment["PREFECT_API_DATABASE_CONNECTION_URL"] = database
     command = [sys.executable, "-m", "pipeline", "up", "--port", str(port), "--metrics-port", "0", "--runs", "5"]
-    command += ["--file", str(_deployments(home, recipe)), "--webhook", f"http://127.0.0.1:{hook.server_port}/"]
+    command += ["--file", str(file), "--webhook", f"http://127.0.0.1:{hook.server_port}/"]
     log = home / "up.log"
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=home, env=environment | more, stdout=out, stderr=subprocess.STDOUT)
@@ -169,9 +167,9 @@ def running(home: Path, recipe: Path, database: str = "", **more: str) -> Iterat
             hook.shutdown()
 
 
-def _deployments(home: Path, recipe: Path) -> Path:
+def with_a_schedule(home: Path, recipe: Path) -> Path:
     """deploy/prefect.yaml with one more deployment, that runs by itself every few seconds."""
-    data = yaml.safe_load((ROOT / "deploy/prefect.yaml").read_text())
+    data = yaml.safe_load(DEPLOYMENTS.read_text())
     sample = next(one for one in data["deployments"] if one["name"] == "sample")
     parameters = {
         "source": {"files": ["gristmill:sample"]},
