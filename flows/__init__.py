@@ -4,6 +4,9 @@
     refine.py       refining in chunks: as tasks of a flow run, or as flow runs on many workers
     watch.py        the flow `watch`: a new crawl is tried on a sample, compared with the last one, then run
     rerun.py        the flow `rerun`: runs what crashed again, a few times at most
+    train.py        the flows `pretrain` and `sft`: a run of the trainer, resumed from its checkpoint
+    train_forms.py  their parameters; train_showing.py, curves and samples while they run; train_trigger.py, the
+                    automation that trains on what was published
     forms.py        parameters and results: the typed form in the UI and the contract between flows
     showing.py      artifacts: progress, funnel, set-aside records, data card, links
     faults.py       which errors are worth another try, and how an error is told
