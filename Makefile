@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 OUT ?= out/demo
 
-.PHONY: setup demo test test-cluster lint bench quality soak clean
+.PHONY: setup demo test test-cluster drill lint bench quality soak clean
 
 setup: $(STAMP)
 
@@ -28,9 +28,22 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Flows on a real Prefect server, Ray nodes that are killed, Slurm jobs: minutes, and a machine with nothing else to do.
-test-cluster: setup
-	$(BIN)/python -m pytest -m cluster tests/flows
+# Flows on a real Prefect server with Postgres and Redis, its UI in Chromium, Ray nodes that are killed, Slurm jobs: a
+# quarter of an hour. What is not installed is skipped and named: apt-get install postgresql redis-server chromium
+# slurmctld slurmd munge.
+test-cluster: setup .venv/.installed-cluster
+	$(BIN)/python -m pytest -m cluster -rs tests/flows
+
+.venv/.installed-cluster: $(STAMP)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt \
+	  'prefect-redis==0.3.0' 'ray==2.60.0' playwright check-jsonschema kubernetes-validate
+	touch $@
+
+# SIGKILL to flow processes, workers, whole machines, server and database in turn, at random moments of a run, each of
+# which must publish the same bytes: a minute or four a kill.
+KILLS ?= 30
+drill: setup
+	$(BIN)/python -m tests.flows.drill --kills $(KILLS)
 
 lint: setup
 	$(BIN)/ruff check .

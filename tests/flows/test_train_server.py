@@ -51,7 +51,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_and_shows_what_it_does(se
     assert len(steps(out)) < STEPS
     server.ends(run, "Crashed")
     second = wait_for(lambda: server.runs(tags={"all_": ["try:2", "training"]}), "a second try")[0]
-    server.ends(str(second["id"]), "Completed")
+    server.ends(str(second["id"]), "Completed", seconds=300.0)  # it waits for the slot of the killed one
     whole = tmp_path / "whole"
     pretrain(config(whole, data, steps=STEPS))
     assert [step for step, _ in steps(out)] == list(range(1, STEPS + 1))

@@ -80,7 +80,7 @@ def test_a_run_is_started_from_its_form_and_seen(server: Server, page: Any) -> N
     page.get_by_text("Finished in state Completed").first.wait_for()
     shot(page, "run")
 
-    page.goto(f"{server.address}/runs/flow-run/{run['id']}?tab=Artifacts")
+    page.get_by_text("Artifacts", exact=True).click()
     page.get_by_text("Data card of").first.wait_for()
     shot(page, "artifacts")
     kinds = {
