@@ -20,7 +20,9 @@ from prefect.settings import get_current_settings
 from flows.automations import install
 from pipeline.errors import GristmillError
 
-PREFECT_YAML = Path(__file__).parents[1] / "deploy" / "prefect.yaml"
+# Beside the flows in a checkout, in share/ where Gristmill is installed.
+_CHECKOUT = Path(__file__).parents[1] / "deploy/prefect.yaml"
+PREFECT_YAML = _CHECKOUT if _CHECKOUT.exists() else Path(sys.prefix) / "share/gristmill/prefect.yaml"
 
 
 def deploy(file: Path = PREFECT_YAML, webhook: str = "", runs: int = 0) -> list[str]:

@@ -90,7 +90,6 @@ def composed(tmp_path: Path) -> Iterator[Composed]:
         hosts = {
             "postgres:5432/prefect": f"127.0.0.1:{database.port}/postgres",
             "http://server:4200": f"http://127.0.0.1:{port}",
-            "/opt/gristmill/deploy": str(DEPLOY),
             "redis:6379": f"127.0.0.1:{broker.port}",
             "6379": str(broker.port),
         }

@@ -56,12 +56,12 @@ class Server:
             "machines": {"processes": 1, "chunk_minutes": 0.001},
         }
 
-    def start(self, deployment: str, parameters: dict[str, Any], tags: Sequence[str] = ()) -> str:
-        """Create a flow run of a deployment; returns its id."""
+    def start(self, deployment: str, parameters: dict[str, Any], tags: Sequence[str] = (), **more: Any) -> str:
+        """Create a flow run of a deployment; returns its id. `more` goes into the request."""
         found = self.get(f"deployments/name/{deployment}")
         # The key makes it one run however often the request is sent.
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": uuid4().hex}
-        body["tags"] = [*found["tags"], *tags]
+        body |= {"tags": [*found["tags"], *tags], **more}
         return str(self.post(f"deployments/{found['id']}/create_flow_run", body)["id"])
 
     def run(self, run: str) -> dict[str, Any]:

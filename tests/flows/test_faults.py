@@ -1,0 +1,101 @@
+"""Runs that crash every time, that are spread over workers, and that cannot store their result."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import tree
+from tests.flows.conftest import Server, wait_for
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+Light = tuple[Path, dict[str, str]]
+Stories = dict[str, Future[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def stories(server: Server) -> Iterator[Stories]:
+    with ThreadPoolExecutor() as threads:
+        yield {story.__name__: threads.submit(story, server) for story in (poisoned, spread, called_off, full)}
+
+
+def poisoned(server: Server) -> dict[str, Any]:
+    """Killed in every one of its tries."""
+    runs = [server.start("curate/files", server.parameters("poisoned"), tags=["poison"])]
+    for attempt in (2, 3, 4):
+        os.kill(server.pid(runs[-1]), signal.SIGKILL)
+        server.ends(runs[-1], "Crashed")
+        if attempt < 4:
+            tagged = {"all_": ["poison", f"try:{attempt}"]}
+            runs.append(wait_for(lambda tagged=tagged: server.runs(tags=tagged), f"try {attempt}")[0]["id"])
+    name = f"rerun {runs[-1]}"
+    answer = wait_for(lambda: server.runs(name={"any_": [name]}, state={"name": {"any_": ["GaveUp"]}}), name)
+    return {"message": answer[0]["state"]["message"], "runs": server.runs(tags={"all_": ["poison"]})}
+
+
+def spread(server: Server) -> dict[str, Any]:
+    """Refined in two flow runs of their own."""
+    parameters = server.parameters("spread")
+    parameters["machines"]["flow_runs"] = 2
+    run = server.start("curate/files", parameters)
+    server.ends(run, "Completed")
+    return {"shards": server.runs(parent_flow_run_id={"any_": [run]})}
+
+
+def called_off(server: Server) -> dict[str, Any]:
+    """Cancelled as soon as it has given out its parts."""
+    parameters = server.parameters("called-off")
+    parameters["machines"]["flow_runs"] = 2
+    run = server.start("curate/files", parameters)
+    parts = {"parent_flow_run_id": {"any_": [run]}}
+    wait_for(lambda: len(server.runs(**parts)) == 2, "two parts", pause=0.1)
+    server.post(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+    server.ends(run, "Cancelled")
+    ended = wait_for(
+        lambda: [p for p in server.runs(**parts) if p["state"]["type"] not in ("CANCELLED", "COMPLETED")] == [], "parts"
+    )
+    return {"ended": ended, "published": (server.home / "called-off/manifest.json").exists()}
+
+
+def full(server: Server) -> dict[str, Any]:
+    """Its results have nowhere to go."""
+    away = server.home / "not-a-folder"
+    away.write_text("")
+    environment = {"env": {"PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(away / "results")}}
+    run = server.start("curate/files", server.parameters("full"), job_variables=environment)
+    return server.ends(run, "Failed")
+
+
+def test_what_crashes_every_time_is_left_to_a_person(stories: Stories) -> None:
+    story = stories["poisoned"].result()
+    assert story["message"].endswith("crashed 3 times; see its log")
+    assert len(story["runs"]) == 3
+    assert {run["state"]["type"] for run in story["runs"]} == {"CRASHED"}
+
+
+def test_a_run_that_is_spread_over_workers_publishes_the_same_bytes(
+    server: Server, stories: Stories, light: Light
+) -> None:
+    shards = stories["spread"].result()["shards"]
+    assert sorted(shard["name"] for shard in shards) == [
+        f"light · gristmill:sample · spread · {n} of 2" for n in (1, 2)
+    ]
+    assert tree(server.home / "spread") == light[1]
+
+
+def test_cancelling_a_spread_run_cancels_its_parts(stories: Stories) -> None:
+    story = stories["called_off"].result()
+    assert story["ended"]
+    assert not story["published"]
+
+
+def test_a_result_store_that_takes_nothing_is_told_in_the_state(stories: Stories) -> None:
+    state = stories["full"].result()["state"]
+    assert "not-a-folder" in state["message"]
