@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from pipeline.extractors.engine import Extracted, Mode
+from pipeline.extractors.engine import Extracted, Mode, sound
 from pipeline.record import Page
 
 
@@ -20,13 +20,12 @@ class TrafilaturaExact:
 
     def __init__(self, mode: Mode) -> None:
         self._mode = mode
-        self._version = f"{version('trafilatura')}/{mode}"  # a page's notes name it, and looking it up takes 1 ms
 
     @property
     def version(self) -> str:
-        return self._version
+        return f"{version('trafilatura')}/{self._mode}"
 
     def extract(self, page: Page) -> Extracted:
         from pipeline.extractors.trafilatura_twin import extract_text
 
-        return Extracted(extract_text(page.html, self._mode))
+        return Extracted(extract_text(sound(page.html), self._mode))

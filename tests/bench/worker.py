@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import tempfile
 
@@ -21,6 +20,12 @@ def cpu_seconds() -> float:
     return used.user + used.system + used.children_user + used.children_system
 
 
+def peak_mb() -> float:
+    """Of this process alone: getrusage would begin with what its parent held when it was forked."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+
+
 def main() -> None:
     recipe = load_recipe(sys.argv[1]).with_settings(sys.argv[2:])
     for line in sys.stdin:
@@ -33,8 +38,10 @@ def main() -> None:
         with open(f"{work}/refine/{key}/timing.json") as file:
             timing = json.load(file)
         kept = pq.read_table(f"{work}/refine/{key}/documents.parquet", columns=["url"])["url"].to_pylist()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"cpu": spent, "kept": sorted(kept), "peak_mb": peak, "steps": timing}), flush=True)
+        print(
+            json.dumps({"before": begun, "cpu": spent, "kept": sorted(kept), "peak_mb": peak_mb(), "steps": timing}),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
