@@ -47,8 +47,12 @@ def deploy(file: File = None, webhook: Webhook = "") -> None:
     from flows.server import environment_for_clients
 
     environment_for_clients()
-    from flows.deployments import PREFECT_YAML
+    from flows.deployments import PREFECT_YAML, pools_without_worker
     from flows.deployments import deploy as register
 
     for name in register(file or PREFECT_YAML, webhook):
         typer.echo(name)
+    for pool in pools_without_worker(file or PREFECT_YAML):
+        typer.echo(
+            f"no worker takes runs of the pool {pool}: start one with `gristmill worker --pool {pool}`", err=True
+        )

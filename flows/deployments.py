@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
@@ -38,6 +39,17 @@ def deploy(file: Path = PREFECT_YAML, webhook: str = "", runs: int = 0) -> list[
         _register(file)
         names = [f"{one['entrypoint'].rpartition('.')[2]}/{one['name']}" for one in wanted]
         return names + (install(client, webhook) if "rerun/crashed" in names else [])
+
+
+def pools_without_worker(file: Path = PREFECT_YAML) -> list[str]:
+    """The work pools of the deployments whose runs nobody would take now."""
+    pools = sorted({one["work_pool"]["name"] for one in _read(file)})
+    with _client() as client:
+        return [
+            pool
+            for pool in pools
+            if not any(worker.status == WorkerStatus.ONLINE for worker in client.read_workers_for_work_pool(pool))
+        ]
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

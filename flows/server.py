@@ -54,7 +54,7 @@ def run_server(
             f"--host {host}",
             "Set PREFECT_SERVER_API_AUTH_STRING and PREFECT_API_AUTH_STRING to user:password.",
         )
-    _check_free(host, port)
+    _check_free(host, port, "--port")
     address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
     os.environ["PREFECT_API_URL"] = f"{address}/api"
     os.environ.setdefault("PREFECT_API_AUTH_STRING", os.environ.get("PREFECT_SERVER_API_AUTH_STRING", ""))
@@ -109,7 +109,7 @@ def run_worker(pool: str, queue: str, runs: int, name: str, metrics_host: str, m
 @contextlib.contextmanager
 def _metrics(host: str, port: int) -> Iterator[None]:
     """Answer Prometheus, for all flow runs below this process."""
-    _check_free(host, port)
+    _check_free(host, port, "--metrics-port")
     with contextlib.ExitStack() as stack:
         if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gristmill-metrics-"))
@@ -197,14 +197,14 @@ def _told_to_stop() -> threading.Event:
     return stopped
 
 
-def _check_free(host: str, port: int) -> None:
+def _check_free(host: str, port: int, option: str) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
             raise GristmillError(
-                f"cannot listen there ({error.strerror})", f"{host}:{port}", "Choose another with --port, or --host."
+                f"cannot listen there ({error.strerror})", f"{host}:{port}", f"Choose another with {option}."
             ) from None
 
 

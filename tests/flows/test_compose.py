@@ -136,6 +136,7 @@ def test_the_services_work_together_and_ask_for_the_password(
     deployed = deploy()
     assert deployed.returncode == 0, deployed.stderr
     assert "curate/files" in deployed.stdout
+    assert "no worker takes runs of the pool gristmill" in deployed.stderr
 
     composed.start("worker")
     with httpx.Client(base_url=url, auth=("gristmill", PASSWORD), timeout=30) as api:
