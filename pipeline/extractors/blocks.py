@@ -45,7 +45,8 @@ _COMMAS = frozenset(",;:，、；：､،؛·")
 _SIGNS = frozenset("|/\\»«›‹>•·–—*+©®™→←▶►▼▲■□●○★☆#@=_~✓✔…")
 _QUOTES = "\"'“”„‘’»«()[] \n"
 _WIDE = re.compile("[\u1100-\u11ff\u2e80-\u2fff\u3001-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
-_DROPPED = "\u00ad\u200b\u2060\ufeff" + "".join(map(chr, (*range(9), *range(14, 28))))
+# controls, soft hyphens and their like; lone surrogates, which are no characters
+_DROPPED = "\u00ad\u200b\u2060\ufeff" + "".join(map(chr, (*range(9), *range(14, 28), *range(0xD800, 0xE000))))
 _WITHOUT_DROPPED = dict.fromkeys(map(ord, _DROPPED))
 
 

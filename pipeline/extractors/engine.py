@@ -33,3 +33,12 @@ class Engine(Protocol):
         ...
 
     def extract(self, page: Page) -> Extracted: ...
+
+
+def sound(html: str) -> str:
+    """HTML that C parsers take: lone surrogates, which JSON escapes may carry, become U+FFFD."""
+    try:
+        html.encode()
+    except UnicodeEncodeError:
+        return html.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return html

@@ -39,4 +39,5 @@ def head_of(title: str | None, metas: Iterable[tuple[str, str]], scripts: Iterab
 
 
 def _text(raw: str) -> str:
-    return " ".join(unescape(raw).split())
+    text = " ".join(unescape(raw).split())
+    return text if text.isascii() else text.encode("utf-8", "ignore").decode()  # without lone surrogates

@@ -33,6 +33,7 @@ from pipeline.extractors.forest import Forest, forest_kernel
 from pipeline.extractors.head import Head
 from pipeline.extractors.html_tags import TAG_CODES
 from pipeline.extractors.names import NameScores
+from pipeline.extractors.reading import pages_kernel
 from pipeline.extractors.render import as_markdown, as_text
 from pipeline.record import Page
 from pipeline.steps.html import reading
@@ -132,6 +133,15 @@ class Model:
             return cls(NameScores(scores), Forest.from_arrays(held, "first_"), Forest.from_arrays(held, "second_"))
 
 
+@cache
+def choice_kernel() -> Any:
+    """The compiled loops, given the constants of this file; None where they are not built."""
+    kernel = pages_kernel()
+    if kernel is not None:
+        kernel.set_choice(_GROUPS, REACH, PROSE, MIN_CHANCE, SURE, SURE_SHARE, SHORT_CELLS)
+    return kernel
+
+
 def together(blocks: Blocks, chances: Chances) -> Chances:
     """Chances of blocks that stand or fall with others: those of a table of short cells all have its mean, those of
     a list half of it. Half a table is worth less than none.
@@ -157,6 +167,14 @@ def choose(blocks: Blocks, chances: Chances) -> npt.NDArray[np.intp]:
     Where sure prose makes up a good part of what is expected, the page is an article, and what is doubtful before
     and after it (teasers, comments) is doubtful together: there the cut is at one half.
     """
+    kernel = choice_kernel()
+    if kernel is None:
+        return choose_python(blocks, chances)
+    return np.flatnonzero(np.frombuffer(kernel.choose(blocks.counts, blocks.tags, blocks.parents, chances), np.int8))
+
+
+def choose_python(blocks: Blocks, chances: Chances) -> npt.NDArray[np.intp]:
+    """`choose` without the kernel in C: its oracle, and what runs where there is none."""
     units = blocks.counts[:, COLUMN["units"]].astype(np.float64)
     chances = together(blocks, chances)
     order = np.argsort(-chances, kind="stable")

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from pipeline.extractors.blocks import COLUMN, Blocks
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.extractors.blocks import COLUMN, Blocks, Ints
 from pipeline.extractors.html_tags import TAG_CODES
 
-_NAMES = {code: tag for tag, code in TAG_CODES.items()}
-_KINDS = frozenset("li td th pre h1 h2 h3 h4 h5 h6 blockquote dt dd".split())
+# tags that tell what a block is, a header cell being one too
+_KINDS = "p li td pre h1 h2 h3 h4 h5 h6 blockquote dt dd".split()
+_TELLING = np.zeros(max(TAG_CODES.values()) + 1, np.int8)
+for _place, _kind in enumerate(_KINDS[1:], start=1):
+    _TELLING[TAG_CODES[_kind]] = _place
+_TELLING[TAG_CODES["th"]] = _KINDS.index("td")
 _REACH = 8  # elements looked at above a block
 
 
@@ -59,21 +66,18 @@ class _Line:
 
 def _lines(blocks: Blocks, kept: Iterable[int]) -> Iterator[_Line]:
     """Kept blocks as lines; simple cells of one row make one line."""
-    leaves = blocks.counts[:, COLUMN["leaf"]].tolist()
-    tags, parents = blocks.tags.tolist(), blocks.parents.tolist()
+    places = np.fromiter(kept, np.intp)
+    kinds, elements = _kinds(blocks, places)
     line: _Line | None = None
     last_item = last_cell = -1
-    for i in map(int, kept):
-        kind, element = _kind(leaves[i], tags, parents)
-        if kind in ("td", "th"):
-            row = parents[element]
+    rows = blocks.parents[elements].tolist()
+    for i, kind, element, row in zip(places.tolist(), kinds, elements.tolist(), rows, strict=True):
+        if kind == "td":
             if line is not None and line.kind == "td" and line.row == row and element != last_cell:
                 line.texts.append(blocks.texts[i])
                 last_cell = element
                 continue
-            kind, last_cell = "td", element
-        else:
-            row = -1
+            last_cell = element
         if line is not None:
             yield line
         line = _Line(kind, element != last_item, row, blocks.texts[i])
@@ -82,13 +86,13 @@ def _lines(blocks: Blocks, kept: Iterable[int]) -> Iterator[_Line]:
         yield line
 
 
-def _kind(element: int, tags: list[int], parents: list[int]) -> tuple[str, int]:
-    """The nearest telling tag around a block, and its element; ("p", 0) where there is none."""
-    for _ in range(_REACH):
-        tag = _NAMES.get(tags[element], "")
-        if tag in _KINDS:
-            return tag, element
-        if not element:
-            break
-        element = parents[element]
-    return "p", 0
+def _kinds(blocks: Blocks, places: npt.NDArray[np.intp]) -> tuple[list[str], Ints]:
+    """The nearest telling tag around each block, and its element; "p" and any element where there is none."""
+    chain = np.empty((_REACH, len(places)), np.int32)
+    chain[0] = blocks.counts[places, COLUMN["leaf"]]
+    for k in range(1, _REACH):
+        chain[k] = blocks.parents[chain[k - 1]]
+    codes = _TELLING[blocks.tags[chain]]
+    near = (codes > 0).argmax(axis=0)
+    columns = np.arange(len(places))
+    return [_KINDS[code] for code in codes[near, columns].tolist()], chain[near, columns]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from pipeline.extractors.engine import Extracted, Mode
+from pipeline.extractors.engine import Extracted, Mode, sound
 from pipeline.record import Page
 
 
@@ -19,16 +19,17 @@ class ResiliparseStrict:
 
     def __init__(self, mode: Mode) -> None:
         del mode  # it knows no such setting
+        self._version = f"{version('resiliparse')}/strict"  # looked up once, as in `trafilatura_exact`
 
     @property
     def version(self) -> str:
-        return f"{version('resiliparse')}/strict"
+        return self._version
 
     def extract(self, page: Page) -> Extracted:
         from resiliparse.extract.html2text import extract_plain_text
 
         text: str = extract_plain_text(
-            page.html,
+            sound(page.html),
             preserve_formatting=True,
             main_content=True,
             list_bullets=False,

@@ -47,8 +47,6 @@ class Extract(Step):
         return self.judge(measured)
 
     def _extract(self, page: Page) -> None:
-        if not _encodable(page.html):
-            page.html = page.html.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         refuse_hostile(
             page,
             max_html_chars=self.max_html_chars,
@@ -66,12 +64,3 @@ class Extract(Step):
     @property
     def version(self) -> str:
         return load_engine(self.engine, self.mode, self.output).version
-
-
-def _encodable(html: str) -> bool:
-    """Whether no lone surrogate is in it; what JSON escapes may carry, C parsers refuse."""
-    try:
-        html.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, islice
 
 from pipeline.extractors.reading import Reading, read_page
 from pipeline.record import Page
@@ -20,23 +20,30 @@ def visible_text(page: Page) -> str:
     return "\n".join(page.from_html(reading).blocks.texts)
 
 
-def visible_windows(page: Page, size: int, least: int) -> list[str]:
+def visible_windows(page: Page, size: int, least: int) -> Iterator[str]:
     """The beginning of what the page says and, where enough lies behind it, its middle: at most `size` characters
     each, white space folded. None where the beginning has fewer than `least` characters.
     """
     texts = page.text.split() if page.text else page.from_html(reading).blocks.texts
-    ends = list(accumulate(len(text) + 1 for text in texts))
-    start = _window(texts, ends, 0, size)
+    start = _window(texts, 0, 0, size)
     if len(start) < least:
-        return []
-    if ends[-1] < 2 * size:
-        return [start]
-    return [start, _window(texts, ends, (ends[-1] - size) // 2, size)]
+        return
+    yield start
+    ends = list(accumulate(len(text) + 1 for text in texts))
+    if ends[-1] >= 2 * size:
+        middle = (ends[-1] - size) // 2
+        first = bisect_right(ends, middle)
+        yield _window(texts, first, middle - (ends[first - 1] if first else 0), size)
 
 
-def _window(texts: Sequence[str], ends: Sequence[int], at: int, size: int) -> str:
-    """So many characters of the texts, joined by spaces, from a place on; `ends` is where each ends, its space with it."""
-    first, last = bisect_right(ends, at), bisect_right(ends, at + size)
-    before = ends[first - 1] if first else 0
-    joined = " ".join(texts[first : last + 1])[at - before : at - before + size]
-    return " ".join(joined.split()) if "\n" in joined or "  " in joined else joined.strip()
+def _window(texts: Sequence[str], first: int, at: int, size: int) -> str:
+    """So many characters of the texts, joined by spaces, from a place in the first of them on."""
+    pieces, room = [], at + size
+    for text in islice(texts, first, None):
+        pieces.append(text)
+        room -= len(text) + 1
+        if room <= 0:
+            break
+    window = " ".join(pieces)[at : at + size].strip()
+    # blocks are folded but for code
+    return " ".join(window.split()) if any(mark in window for mark in ("\n", "\t", "  ")) else window

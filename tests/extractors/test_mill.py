@@ -22,7 +22,7 @@ from pipeline.extractors.features import (
     page_arrays,
 )
 from pipeline.extractors.forest import Forest, logistic
-from pipeline.extractors.mill import MODEL, choose, load_model
+from pipeline.extractors.mill import MODEL, choose, choose_python, load_model
 from pipeline.extractors.mill_labels import _by_text, label_pages
 from pipeline.extractors.mill_train import NameTable, fold_of, shortened
 from pipeline.extractors.names import HINTS, NameScores, name_hints, name_tokens, verdict_table
@@ -155,6 +155,9 @@ class TestTwins:
         got = numbers_kernel().numbers(page_arrays(blocks, head, model.names), chance)
         assert np.array_equal(np.frombuffer(got, np.float32).reshape(both.shape), both)
         assert np.array_equal(model.chances(blocks, head), model.chances_python(blocks, head))
+        assert choose(blocks, chance).tolist() == choose_python(blocks, chance).tolist()
+        rough = np.round(chance, 1)
+        assert choose(blocks, rough).tolist() == choose_python(blocks, rough).tolist()
 
     @given(
         st.lists(
@@ -172,6 +175,7 @@ class TestTwins:
         for page in [page for page in label_pages(DATA, "readability") if page.blocks.texts][::10]:
             chances = model.chances(page.blocks, page.head)
             assert np.array_equal(chances, model.chances_python(page.blocks, page.head))
+            assert choose(page.blocks, chances).tolist() == choose_python(page.blocks, chances).tolist()
 
     def test_the_kernel_refuses_arrays_that_are_no_page(self):
         blocks, head = read(article("en"))

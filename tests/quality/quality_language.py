@@ -86,7 +86,7 @@ def gate_table(engine: str) -> None:
     late: list[tuple[str, float]] = []
     extract = Extract.model_validate({"engine": engine})
     for page in pages():
-        windows = visible_windows(page, 2000, 200)
+        windows = list(visible_windows(page, 2000, 200))
         if extract.check(page) is not None:
             continue
         found, score = identifier().best(page.text)

@@ -47,10 +47,13 @@ NAME(is)(const CH *s, Py_ssize_t at, Py_ssize_t end, const char *what, Py_ssize_
             return 0;
     return 1;
 }
-#define IS_HTML_SPACE(c) ((c) == ' ' || (c) == '\n' || (c) == '\t' || (c) == '\r' || (c) == '\f')
+#define BIT(c) (1ull << (c))
+#define SPACE_BITS (BIT(' ') | BIT('\n') | BIT('\t') | BIT('\r') | BIT('\f'))
+#define IS_HTML_SPACE(c) ((c) < 64 && SPACE_BITS >> (c) & 1)
 #define IS_LETTER(c) (((c) >= 'a' && (c) <= 'z') || ((c) >= 'A' && (c) <= 'Z'))
 #define IS_DIGIT(c) ((c) >= '0' && (c) <= '9')
-#define ENDS_NAME(c) (IS_HTML_SPACE(c) || (c) == '/' || (c) == '>')
+#define ENDS_NAME(c) ((c) < 64 && (SPACE_BITS | BIT('/') | BIT('>')) >> (c) & 1)
+#define ENDS_KEY(c) ((c) < 64 && (SPACE_BITS | BIT('/') | BIT('>') | BIT('=')) >> (c) & 1)
 
 /* ---- attributes ------------------------------------------------------------------------------------------------ */
 
@@ -108,7 +111,7 @@ NAME(read_tag)(const CH *s, Py_ssize_t at, Py_ssize_t end, NAME(Token) *token)
             return;
         }
         start = at++; /* its first character may be a "=" */
-        while (at < end && !ENDS_NAME(s[at]) && s[at] != '=')
+        while (at < end && !ENDS_KEY(s[at]))
             at++;
         key_end = at;
         int key = NAME(key_of)(s, start, key_end);
@@ -257,15 +260,15 @@ NAME(read_reference)(const CH *s, Py_ssize_t at, Py_ssize_t end, Py_UCS4 *out, i
     return whole ? at + 1 : bare_end;
 }
 
-/* [at, end) into `piece`, references resolved; returns how many units it has, *blank whether it is white space */
-static int32_t
-NAME(decode)(Reader *r, const CH *s, Py_ssize_t at, Py_ssize_t end, int *blank)
+/* [at, end) into `piece`, references resolved, and counted; whether it is white space */
+static int
+NAME(decode)(Reader *r, const CH *s, Py_ssize_t at, Py_ssize_t end)
 {
-    int32_t units = 0;
-    *blank = 1;
+    int blank = 1, fold = !r->pres, inside = 0;
     r->piece.length = 0;
+    memset(&r->own, 0, sizeof r->own);
     if (!reserve(r, &r->piece, end - at + 1)) /* a reference is longer than what it stands for */
-        return 0;
+        return 1;
     Py_UCS4 *out = r->piece.at;
     while (at < end) {
         Py_UCS4 c[2] = {s[at++], 0};
@@ -274,24 +277,36 @@ NAME(decode)(Reader *r, const CH *s, Py_ssize_t at, Py_ssize_t end, int *blank)
             at = NAME(read_reference)(s, at, end, c, &count);
         for (int i = 0; i < count; i++) {
             int kind = KIND(c[i]);
-            *blank = *blank && IS_HTML_SPACE(c[i]);
-            if (kind & DROPPED)
+            if (kind & (SPACE | DROPPED)) {
+                blank = blank && IS_HTML_SPACE(c[i]);
+                if (kind & DROPPED)
+                    continue;
+                if (!fold)
+                    *out++ = c[i];
+                else if (out == r->piece.at || out[-1] != ' ')
+                    *out++ = ' ';
+                inside = 0;
                 continue;
+            }
+            int wide = (kind & WIDE) != 0;
+            blank = 0;
             *out++ = c[i];
-            units += !(kind & SPACE) + ((kind & (WIDE | SPACE)) == WIDE);
+            r->own.units += 1 + wide;
+            r->own.words += !inside + wide;
+            r->own.seen[kind & CLASS]++;
+            inside = 1;
         }
     }
     r->piece.length = out - r->piece.at;
-    return units;
+    return blank;
 }
 
 static void
 NAME(text)(Reader *r, const CH *s, Py_ssize_t at, Py_ssize_t end)
 {
-    int blank;
     if (at == end || r->phase == IN_FRAMESET || (r->skipping && (r->phase == IN_BODY || r->templates)))
         return;
-    int32_t units = NAME(decode)(r, s, at, end, &blank);
+    int blank = NAME(decode)(r, s, at, end);
     if (r->phase < IN_BODY && !blank && !r->templates)
         begin_body(r);
     if (r->skipping || r->phase != IN_BODY)
@@ -300,7 +315,7 @@ NAME(text)(Reader *r, const CH *s, Py_ssize_t at, Py_ssize_t end)
         pop(r);
     if (!blank || !IS_FOSTER(ROLE_OF(TOP(r))))
         reopen(r);
-    add_text(r, units);
+    add_text(r);
 }
 
 /* where the comment, doctype, CDATA section or bogus comment at `at` ends */
@@ -648,3 +663,6 @@ NAME(read)(Reader *r, const CH *s, Py_ssize_t end)
 #undef IS_LETTER
 #undef IS_DIGIT
 #undef ENDS_NAME
+#undef ENDS_KEY
+#undef SPACE_BITS
+#undef BIT

@@ -20,6 +20,7 @@ static const char *const role_names[] = {ROLES(ROLE_NAME)};
 
 typedef struct {
     char name[16];
+    uint64_t hash;
     int32_t flags;
     int16_t code;
     uint8_t length, role;
@@ -40,12 +41,7 @@ find_tag(uint64_t hash, size_t length)
 {
     for (uint32_t slot = (uint32_t)(hash ^ hash >> 32) % TAG_SLOTS; tag_slots[slot]; slot = (slot + 1) % TAG_SLOTS) {
         const Tag *tag = &tags[tag_slots[slot] - 1];
-        uint64_t h = FNV_START;
-        if (tag->length != length)
-            continue;
-        for (size_t i = 0; i < length; i++)
-            h = FNV_STEP(h, (uint8_t)tag->name[i]);
-        if (h == hash)
+        if (tag->hash == hash && tag->length == length)
             return tag;
     }
     return NULL;
@@ -95,6 +91,7 @@ set_tags(PyObject *self, PyObject *table)
         uint64_t h = FNV_START;
         for (Py_ssize_t i = 0; i < length; i++)
             h = FNV_STEP(h, (uint8_t)name[i]);
+        tag->hash = h;
         uint32_t slot = (uint32_t)(h ^ h >> 32) % TAG_SLOTS;
         while (tag_slots[slot])
             slot = (slot + 1) % TAG_SLOTS;
@@ -253,6 +250,10 @@ typedef struct {
 } Name;
 
 typedef struct {
+    int32_t units, words, seen[CLASS + 1];
+} Counts;
+
+typedef struct {
     int failed, kind;
     /* the tree */
     Open stack[DEEPEST + 2];
@@ -263,7 +264,7 @@ typedef struct {
     PyObject *title, *metas, *scripts;
     /* the blocks */
     Ints tags, parents, first, last, named, rows;
-    Chars line, piece;
+    Chars line, piece; /* white space runs in them are one space each, but for <pre> */
     PyObject *texts;
     int32_t n_texts;
     int32_t links, bolds, pres, images, inputs, marks, breaks;
@@ -273,9 +274,11 @@ typedef struct {
     Ints name_ends;
     Name *names;
     size_t name_slots;
+    Counts own; /* of `piece` */
     /* the line that is being read */
+    Counts seen;
     int blank, after_link;
-    int32_t line_depth, leaf, units, link_units, bold_units, link_count;
+    int32_t line_depth, leaf, link_units, bold_units, link_count;
 } Reader;
 
 /* attributes that matter: what names an element first, then what hides it */
@@ -412,26 +415,8 @@ start_line(Reader *r)
     r->line.length = 0;
     r->blank = 1;
     r->after_link = 0;
-    r->line_depth = r->leaf = r->units = r->link_units = r->bold_units = r->link_count = 0;
-}
-
-/* white space runs become one space each; in place */
-static void
-collapse(Chars *line)
-{
-    Py_UCS4 *at = line->at, *out = at, *end = at + line->length;
-    int space = 0;
-    for (; at < end; at++) {
-        if (is_space(*at)) {
-            space = out > line->at;
-            continue;
-        }
-        if (space)
-            *out++ = ' ';
-        space = 0;
-        *out++ = *at;
-    }
-    line->length = out - line->at;
+    r->line_depth = r->leaf = r->link_units = r->bold_units = r->link_count = 0;
+    memset(&r->seen, 0, sizeof r->seen);
 }
 
 /* lines stay, their ends and empty ones around all do not; in place */
@@ -474,23 +459,19 @@ flush(Reader *r)
         start_line(r);
         return;
     }
-    (r->pres ? keep_lines : collapse)(&r->line);
+    if (r->pres)
+        keep_lines(&r->line);
+    else if (r->line.at[r->line.length - 1] == ' ')
+        r->line.length--;
     const Py_UCS4 *text = r->line.at;
+    const int32_t *seen = r->seen.seen;
     Py_ssize_t a = 0, b = r->line.length;
-    int32_t seen[8] = {0}, words = 0;
-    int inside = 0;
-    for (Py_ssize_t i = 0; i < b; i++) {
-        int kind = KIND(text[i]), space = (kind & SPACE) != 0;
-        words += (!space && !inside) + ((kind & WIDE) != 0);
-        inside = !space;
-        seen[kind & CLASS]++;
-    }
     while (a < b && (KIND(text[a]) & QUOTE))
         a++;
     while (b > a && (KIND(text[b - 1]) & QUOTE))
         b--;
     int32_t row[] = {
-        r->leaf, r->units, r->link_units, r->bold_units, r->link_count, words, seen[UPPER] + seen[LOWER], seen[UPPER],
+        r->leaf, r->seen.units, r->link_units, r->bold_units, r->link_count, r->seen.words, seen[UPPER] + seen[LOWER], seen[UPPER],
         seen[DIGIT], seen[STOP], seen[COMMA], seen[SIGN], a < b ? KIND(text[a]) & CLASS : OTHER,
         a < b ? KIND(text[b - 1]) & CLASS : OTHER, r->breaks, r->images, r->inputs, r->marks,
     };
@@ -503,6 +484,13 @@ flush(Reader *r)
     r->n_texts++;
     r->images = r->inputs = r->marks = r->breaks = 0;
     start_line(r);
+}
+
+/* whether a word that came now would be a new one */
+static int
+ends_in_space(const Reader *r)
+{
+    return !r->line.length || is_space(r->line.at[r->line.length - 1]);
 }
 
 static int32_t
@@ -521,7 +509,7 @@ open_element(Reader *r, const Tag *tag, int32_t place)
     if (role == T_A) {
         r->links++;
         r->link_count++;
-        if (r->after_link && reserve(r, &r->line, 1))
+        if (r->after_link && reserve(r, &r->line, 1) && (r->pres || !ends_in_space(r)))
             r->line.at[r->line.length++] = ' ';
     }
     else if (role == T_B || role == T_STRONG)
@@ -550,15 +538,23 @@ end_element(Reader *r, const Tag *tag)
         r->pres--;
 }
 
-/* what stands in `piece`, of which so many units are no white space */
+/* what stands in `piece` */
 static void
-add_text(Reader *r, int32_t units)
+add_text(Reader *r)
 {
-    if (!reserve(r, &r->line, r->piece.length))
+    const Py_UCS4 *piece = r->piece.at;
+    Py_ssize_t length = r->piece.length;
+    if (!length || !reserve(r, &r->line, length))
         return;
-    memcpy(r->line.at + r->line.length, r->piece.at, (size_t)r->piece.length * sizeof *r->piece.at);
-    r->line.length += r->piece.length;
-    if (!units)
+    if (ends_in_space(r)) {
+        if (!r->pres && *piece == ' ')
+            piece++, length--;
+    }
+    else if (!is_space(*piece))
+        r->seen.words--; /* one word with what stands before it */
+    memcpy(r->line.at + r->line.length, piece, (size_t)length * sizeof *piece);
+    r->line.length += length;
+    if (!r->own.units)
         return;
     if (r->blank) {
         r->blank = 0;
@@ -569,12 +565,15 @@ add_text(Reader *r, int32_t units)
     if (r->depth < r->line_depth)
         r->line_depth = r->depth;
     r->leaf = r->line_depth ? r->stack[r->line_depth - 1].element : 0;
-    r->units += units;
+    r->seen.units += r->own.units;
+    r->seen.words += r->own.words;
+    for (int i = 0; i <= CLASS; i++)
+        r->seen.seen[i] += r->own.seen[i];
     r->after_link = 0;
     if (r->links)
-        r->link_units += units;
+        r->link_units += r->own.units;
     if (r->bolds)
-        r->bold_units += units;
+        r->bold_units += r->own.units;
 }
 
 /* ---- the stack ------------------------------------------------------------------------------------------------- */

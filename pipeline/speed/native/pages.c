@@ -5,6 +5,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,17 +145,60 @@ shares_told(PyObject *texts, PyObject *told, Py_ssize_t limit, double *share)
 /* ---- the forest ------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    float threshold; /* a leaf: its value */
+    float threshold; /* a leaf: below all numbers */
     uint16_t feature;
-    int16_t left, right; /* a leaf: both are the node itself */
+    int16_t right;   /* from the node's left child, which is the next node, to its right one; a leaf: back to itself */
 } Node;
 
 typedef struct {
-    Py_buffer packed; /* a header of four int32: width, nodes, trees, 0; the nodes; the roots as int32 */
+    Py_buffer packed; /* a header of four int32: width, nodes, trees, 0; the nodes; their values; the roots as int32 */
     const Node *nodes;
+    const float *values;
     const int32_t *roots;
     int32_t trees;
 } Forest;
+
+typedef struct {
+    Py_ssize_t inner, leaves;
+    const int32_t *feature, *left, *right;
+    const float *threshold, *values;
+} Trees;
+
+enum { DEEPEST_TREE = 256 };
+
+/* write the tree at `root` from node `at` on, each left child behind its parent; behind it, or -1 where it is no tree */
+static int32_t
+pack_tree(const Trees *t, int32_t root, Node *nodes, float *values, int32_t at, int32_t room)
+{
+    struct { int32_t of, parent; } todo[DEEPEST_TREE]; /* right children to come, and whose they are */
+    int n_todo = 0;
+    int32_t of = root, parent = -1;
+    for (;;) {
+        if (at >= room)
+            return -1;
+        if (parent >= 0)
+            nodes[parent].right = (int16_t)(at - parent - 1);
+        if (of >= 0) {
+            if (of >= t->inner || n_todo == DEEPEST_TREE)
+                return -1;
+            nodes[at] = (Node){t->threshold[of], (uint16_t)t->feature[of], 0};
+            values[at] = 0;
+            todo[n_todo].of = t->right[of];
+            todo[n_todo++].parent = at++;
+            of = t->left[of];
+            parent = -1;
+            continue;
+        }
+        if (~of >= t->leaves)
+            return -1;
+        nodes[at] = (Node){-(float)INFINITY, 0, -1};
+        values[at++] = t->values[~of];
+        if (!n_todo)
+            return at;
+        of = todo[--n_todo].of;
+        parent = todo[n_todo].parent;
+    }
+}
 
 /* pages.pack_forest(width, feature, threshold, left, right, leaves, roots) -> the forest of forest.py over rows of
    `width` as `score` and `chances` take it. Leaves become nodes that lead to themselves, so that many rows can walk
@@ -166,43 +210,31 @@ pack_forest(PyObject *self, PyObject *args)
     int width;
     if (!PyArg_ParseTuple(args, "iy*y*y*y*y*y*", &width, &part[0], &part[1], &part[2], &part[3], &part[4], &part[5]))
         return NULL;
-    const int32_t *feature = part[0].buf, *child[2] = {part[2].buf, part[3].buf}, *roots = part[5].buf;
-    const float *threshold = part[1].buf, *values = part[4].buf;
-    Py_ssize_t inner = part[0].len / 4, leaves = part[4].len / 4, trees = part[5].len / 4, nodes = inner + leaves;
-    int sound = width > 0 && width < 65536 && nodes < 32768 && part[1].len == inner * 4 && part[2].len == inner * 4
-             && part[3].len == inner * 4;
-    for (Py_ssize_t i = 0; sound && i < inner; i++) {
-        sound = feature[i] >= 0 && feature[i] < width;
-        for (int side = 0; sound && side < 2; side++)
-            sound = child[side][i] < 0 ? ~child[side][i] < leaves : child[side][i] > i && child[side][i] < inner;
-    }
-    for (Py_ssize_t t = 0; sound && t < trees; t++)
-        sound = roots[t] < 0 ? ~roots[t] < leaves : roots[t] < inner;
+    Trees t = {part[0].len / 4, part[4].len / 4, part[0].buf, part[2].buf, part[3].buf, part[1].buf, part[4].buf};
+    const int32_t *roots = part[5].buf;
+    Py_ssize_t nodes = t.inner + t.leaves, trees = part[5].len / 4;
+    int sound = width > 0 && width < 65536 && nodes < 32768 && part[1].len == t.inner * 4 && part[2].len == t.inner * 4
+             && part[3].len == t.inner * 4;
+    for (Py_ssize_t i = 0; sound && i < t.inner; i++)
+        sound = t.feature[i] >= 0 && t.feature[i] < width;
     PyObject *found = NULL;
-    if (!sound)
-        PyErr_SetString(PyExc_ValueError, "the arrays are no forest over rows of this width");
-    else if ((found = PyBytes_FromStringAndSize(NULL, 16 + nodes * (Py_ssize_t)sizeof(Node) + trees * 4)) != NULL) {
+    if (sound && (found = PyBytes_FromStringAndSize(NULL, 16 + nodes * (Py_ssize_t)(sizeof(Node) + 4) + trees * 4)) != NULL) {
         char *out = PyBytes_AS_STRING(found);
         const int32_t header[4] = {width, (int32_t)nodes, (int32_t)trees, 0};
         memcpy(out, header, sizeof header);
         Node *node = (Node *)(out + sizeof header);
+        float *values = (float *)(node + nodes);
+        int32_t at = 0, *root = (int32_t *)(values + nodes);
         memset(node, 0, (size_t)nodes * sizeof *node);
-#define PLACE(of) (int16_t)((of) < 0 ? inner + ~(of) : (of))
-        for (Py_ssize_t i = 0; i < inner; i++) {
-            node[i].threshold = threshold[i];
-            node[i].feature = (uint16_t)feature[i];
-            node[i].left = PLACE(child[0][i]);
-            node[i].right = PLACE(child[1][i]);
+        for (Py_ssize_t k = 0; k < trees && at >= 0; k++) {
+            root[k] = at;
+            at = pack_tree(&t, roots[k], node, values, at, (int32_t)nodes);
         }
-        for (Py_ssize_t i = 0; i < leaves; i++) {
-            node[inner + i].threshold = values[i];
-            node[inner + i].left = node[inner + i].right = (int16_t)(inner + i);
-        }
-        for (Py_ssize_t t = 0; t < trees; t++) {
-            int32_t root = PLACE(roots[t]);
-            memcpy(out + sizeof header + (size_t)nodes * sizeof(Node) + (size_t)t * 4, &root, 4);
-        }
-#undef PLACE
+        sound = at == nodes;
+    }
+    if (!sound) {
+        Py_CLEAR(found);
+        PyErr_SetString(PyExc_ValueError, "the arrays are no forest over rows of this width");
     }
     for (int i = 0; i < 6; i++)
         PyBuffer_Release(&part[i]);
@@ -217,12 +249,13 @@ take_forest(PyObject *packed, int32_t width, Forest *forest)
         return -1;
     const int32_t *header = forest->packed.buf;
     if (forest->packed.len < 16 || header[0] != width
-        || forest->packed.len != 16 + header[1] * (Py_ssize_t)sizeof(Node) + (Py_ssize_t)header[2] * 4) {
+        || forest->packed.len != 16 + header[1] * (Py_ssize_t)(sizeof(Node) + 4) + (Py_ssize_t)header[2] * 4) {
         PyErr_SetString(PyExc_ValueError, "this is no forest over rows of this width");
         return -1;
     }
     forest->nodes = (const Node *)(header + 4);
-    forest->roots = (const int32_t *)(forest->nodes + header[1]);
+    forest->values = (const float *)(forest->nodes + header[1]);
+    forest->roots = (const int32_t *)(forest->values + header[1]);
     forest->trees = header[2];
     return 0;
 }
@@ -254,15 +287,15 @@ score_rows(const Forest *forest, const float *x, Py_ssize_t rows, Py_ssize_t wid
             while (moved) {
                 moved = 0;
                 for (int k = 0; k < ABREAST; k++) {
-                    const Node *here = &nodes[node[k]];
-                    int32_t left = here->left, right = here->right;
-                    int32_t next = at[k][here->feature] <= here->threshold ? left : right;
+                    Node here = nodes[node[k]];
+                    /* a mask and no branch: which way a row goes cannot be foretold */
+                    int32_t next = node[k] + 1 + (here.right & -(int32_t)(at[k][here.feature] > here.threshold));
                     moved |= next ^ node[k];
                     node[k] = next;
                 }
             }
             for (int k = 0; k < ABREAST; k++)
-                sum[k] += nodes[node[k]].threshold;
+                sum[k] += forest->values[node[k]];
         }
         for (int k = 0; k < abreast; k++)
             chance[row + k] = logistic(sum[k]);
@@ -399,6 +432,8 @@ chances(PyObject *self, PyObject *args)
     return found;
 }
 
+#include "page_choose.h"
+
 static PyMethodDef methods[] = {
     {"set_tags", set_tags, METH_O, NULL},
     {"set_characters", set_characters, METH_VARARGS, NULL},
@@ -414,6 +449,8 @@ static PyMethodDef methods[] = {
     {"pack_forest", pack_forest, METH_VARARGS, NULL},
     {"chances", chances, METH_VARARGS, NULL},
     {"score", score, METH_VARARGS, NULL},
+    {"set_choice", set_choice, METH_VARARGS, NULL},
+    {"choose", choose, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
