@@ -86,21 +86,13 @@ done:
     return found;
 }
 
-/* The chunk that starts at `at`: where it stops, and its index in the table, -1 on error. */
-static inline Py_ssize_t next_chunk(Lexicon *lexicon, Table *table, Chars text, Py_ssize_t at, Py_ssize_t *stop)
+/* Where the chunk that starts at `at` stops, and its hash. */
+static inline Py_ssize_t chunk_end(Chars text, Py_ssize_t at, uint64_t *hash)
 {
-    uint64_t hash = 0;
-    Py_ssize_t end = at;
-    for (; end < text.length; end++) {
-        Py_UCS4 c = char_at(text, end);
-        if (is_space(c))
-            break;
-        hash = hash * HASH_BASE + c + 1;
-    }
-    *stop = end;
-    Span span = {at, end};
-    Py_ssize_t found = find_chunk(table, text, span, hash);
-    return found >= 0 ? found : learn_chunk(lexicon, table, text, span, hash);
+    Py_UCS4 c;
+    for (*hash = 0; at < text.length && !is_space(c = char_at(text, at)); at++)
+        *hash = *hash * HASH_BASE + c + 1;
+    return at;
 }
 
 /* Tokens of text[start:stop] as it stands in the text, behind those in `ids`; stripped, empty ones left out. */
@@ -149,15 +141,15 @@ static int ask_neighbours(Lexicon *lexicon, Table *table, Chars text, Span chunk
     return ask_within(lexicon, table, near, part, ids, 0);
 }
 
-/* The tokens of the chunk that starts at `at`, behind those in `ids`. */
-static inline int read_chunk(Lexicon *lexicon, Table *table, Chars text, Py_ssize_t at, Py_ssize_t *stop, Ids *ids)
+/* The tokens of a chunk, behind those in `ids`. */
+static inline int read_chunk(Lexicon *lexicon, Table *table, Chars text, Span span, uint64_t hash, Ids *ids)
 {
-    Py_ssize_t index = next_chunk(lexicon, table, text, at, stop);
-    if (index < 0)
+    Py_ssize_t index = find_chunk(table, text, span, hash);
+    if (index < 0 && (index = learn_chunk(lexicon, table, text, span, hash)) < 0)
         return -1;
     const Chunk *chunk = &table->chunks[index];
     if (chunk->count == DEPENDS)
-        return ask_neighbours(lexicon, table, text, (Span){at, *stop}, ids);
+        return ask_neighbours(lexicon, table, text, span, ids);
     if (grow((void **)&ids->ids, &ids->room, ids->count + chunk->count, sizeof(uint32_t)) < 0)
         return -1;
     const uint32_t *found = chunk_ids(table, chunk);
@@ -166,13 +158,38 @@ static inline int read_chunk(Lexicon *lexicon, Table *table, Chars text, Py_ssiz
     return 0;
 }
 
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) (void)(address)
+#endif
+#define AHEAD 16 /* chunks that are fetched while others are read: the table does not fit the caches */
+
 static inline int read_kind(Lexicon *lexicon, Table *table, Chars text, Ids *ids)
 {
-    for (Py_ssize_t at = 0; at < text.length;)
-        if (is_space(char_at(text, at)))
-            at++;
-        else if (read_chunk(lexicon, table, text, at, &at, ids) < 0)
-            return -1;
+    Span spans[AHEAD];
+    uint64_t hashes[AHEAD];
+    for (Py_ssize_t at = 0; at < text.length;) {
+        uint64_t mask = (uint64_t)(table->chunk_slots.count - 1);
+        int count = 0;
+        while (count < AHEAD && at < text.length) {
+            if (is_space(char_at(text, at))) {
+                at++;
+                continue;
+            }
+            Py_ssize_t start = at;
+            at = chunk_end(text, start, &hashes[count]);
+            spans[count] = (Span){start, at};
+            PREFETCH(&table->chunk_slots.slots[mix(hashes[count++]) & mask]);
+        }
+        for (int i = 0; i < count; i++) {
+            uint32_t slot = table->chunk_slots.slots[mix(hashes[i]) & mask];
+            PREFETCH(&table->chunks[slot ? slot - 1 : 0]);
+        }
+        for (int i = 0; i < count; i++) /* learning one may move the table, which costs the others their head start */
+            if (read_chunk(lexicon, table, text, spans[i], hashes[i], ids) < 0)
+                return -1;
+    }
     return 0;
 }
 
@@ -228,8 +245,11 @@ static int line_tokens(Lexicon *lexicon, Table *table, Chars line, Ids *ids)
         return ask_within(lexicon, table, line, (Span){0, line.length}, ids, 0);
     for (Py_ssize_t at = 0; at < line.length;) {
         if (!is_space(char_at(line, at))) {
-            if (read_chunk(lexicon, table, line, at, &at, ids) < 0)
+            uint64_t hash;
+            Span chunk = {at, chunk_end(line, at, &hash)};
+            if (read_chunk(lexicon, table, line, chunk, hash, ids) < 0)
                 return -1;
+            at = chunk.stop;
             continue;
         }
         /* One single space between tokens is no token; of a longer run the first space is none. */
