@@ -8,6 +8,7 @@ from html import escape
 from typing import NamedTuple
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 800, 440, 70, 20, 44, 54
+LETTER = 7.5  # pixels that a letter of the legend takes, about
 COLORS = ("#2563eb", "#d97706", "#059669", "#7c3aed")
 
 
@@ -39,8 +40,12 @@ def line_chart(title: str, x_label: str, y_label: str, series: Sequence[Series],
         at = x_axis.at(value)
         below = HEIGHT - BOTTOM + 20
         parts.append(f'<text x="{at:.1f}" y="{below}" text-anchor="middle" fill="#374151">{_number(value)}</text>')
+    legend_x = WIDTH - RIGHT  # beside the title, where no line passes
     for number, (name, points, dots) in enumerate(kept):
-        parts += _drawn(name, [(x_axis.at(x), y_axis.at(y)) for x, y in points], COLORS[number % 4], number, dots)
+        color = COLORS[number % len(COLORS)]
+        parts.append(f'<text x="{legend_x}" y="24" text-anchor="end" fill="{color}">{escape(name)}</text>')
+        parts.append(_drawn([(x_axis.at(x), y_axis.at(y)) for x, y in points], color, dots))
+        legend_x -= LETTER * (len(name) + 2)
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 12}" text-anchor="middle" fill="#111827">{escape(x_label)}</text>')
     turned = f'transform="rotate(-90 18 {HEIGHT / 2})"'
@@ -50,13 +55,11 @@ def line_chart(title: str, x_label: str, y_label: str, series: Sequence[Series],
     return "\n".join(parts) + "\n"
 
 
-def _drawn(name: str, points: list[tuple[float, float]], color: str, number: int, dots: bool) -> list[str]:
-    legend_x = WIDTH - RIGHT - 8
-    legend = f'<text x="{legend_x}" y="{TOP + 16 + 18 * number}" text-anchor="end" fill="{color}">{escape(name)}</text>'
+def _drawn(points: list[tuple[float, float]], color: str, dots: bool) -> str:
     if dots:
-        return [legend, *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"/>' for x, y in points)]
+        return "\n".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"/>' for x, y in points)
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return [legend, f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.8"/>']
+    return f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.8"/>'
 
 
 class _Axis:
