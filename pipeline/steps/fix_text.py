@@ -52,6 +52,10 @@ class FixText(Step):
         "about HTML means them.",
     )
 
+    def load(self) -> None:
+        if self.mojibake:
+            _suspicious()
+
     def check(self, page: Page) -> Drop | None:
         text, fixes = self.fixed(page.text)
         page.text = text

@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import unicodedata
 from importlib.util import find_spec
 from ipaddress import ip_address
 from itertools import pairwise
@@ -21,6 +22,7 @@ from pydantic import ValidationError
 
 from pipeline.pii import Found, find_pii
 from pipeline.pii.datatrove import mask_as_datatrove
+from pipeline.pii.fold import odd_digits
 from pipeline.pii.presidio import recogniser
 from pipeline.pii.replace import surrogate
 from pipeline.pii.scan import ENTITIES
@@ -388,3 +390,8 @@ def test_no_socket_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert socket.socket  # this process keeps its own
+
+
+def test_every_odd_digit_is_known() -> None:
+    every = [chr(point) for point in range(0x80, sys.maxunicode + 1) if unicodedata.category(chr(point)) == "Nd"]
+    assert list(odd_digits()) == every
