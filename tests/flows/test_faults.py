@@ -1,4 +1,4 @@
-"""Runs that crash every time, that are spread over workers, and that cannot store their result."""
+"""Runs that crash every time, that are spread over workers, and whose result nobody can store."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def full(server: Server) -> dict[str, Any]:
     away.write_text("")
     environment = {"env": {"PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(away / "results")}}
     run = server.start("curate/files", server.parameters("full"), job_variables=environment)
-    return server.ends(run, "Failed")
+    return server.ends(run, "Completed")
 
 
 def test_what_crashes_every_time_is_left_to_a_person(stories: Stories) -> None:
@@ -96,6 +96,13 @@ def test_cancelling_a_spread_run_cancels_its_parts(stories: Stories) -> None:
     assert not story["published"]
 
 
-def test_a_result_store_that_takes_nothing_is_told_in_the_state(stories: Stories) -> None:
-    state = stories["full"].result()["state"]
-    assert "not-a-folder" in state["message"]
+def test_a_result_store_that_takes_nothing_costs_no_dataset_and_is_told(
+    server: Server, stories: Stories, light: Light
+) -> None:
+    """What the next flow needs went out with the event; the run's log says why its result is not kept."""
+    run = stories["full"].result()
+    assert tree(server.home / "full") == light[1]
+    told = wait_for(
+        lambda: [line for line in server.logs(run["id"]) if "persisting result" in line["message"]], "a line"
+    )
+    assert "not-a-folder" in told[0]["message"]

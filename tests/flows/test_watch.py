@@ -69,7 +69,7 @@ def test_a_new_crawl_is_sampled_compared_and_run_and_drift_waits_for_a_person(
     drifted = next(one for one in table if one["key"].startswith("drift-"))
     assert "CC-MAIN-2026-43 against CC-MAIN-2026-38" in drifted["description"]
     assert max(row["change"] for row in json.loads(drifted["data"])) > 0.05
-    assert any("a person is asked" in line["message"] for line in server.logs(run))
+    wait_for(lambda: any("a person is asked" in line["message"] for line in server.logs(run)), "the log", 30)
     server.post(f"flow_runs/{run}/resume", {"run_input": {"publish": True, "note": "a crawl of almanacs"}})
     server.ends(run, "Completed")
     full("CC-MAIN-2026-43")
