@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.extractors.blocks import COLUMN, Blocks, Ints
 from pipeline.extractors.html_tags import TAG_CODES
+from pipeline.extractors.reading import pages_kernel
 
 # tags that tell what a block is, a header cell being one too
 _KINDS = "p li td pre h1 h2 h3 h4 h5 h6 blockquote dt dd".split()
@@ -22,11 +25,30 @@ _REACH = 8  # elements looked at above a block
 
 def as_text(blocks: Blocks, kept: Iterable[int]) -> str:
     """Plain text: "- " before list items, " | " between the cells of a row."""
+    kernel = lines_kernel()
+    if kernel is None:
+        return as_text_python(blocks, kept)
+    places = np.fromiter(kept, np.int64)
+    text: str = kernel.write_text(blocks.texts, places, blocks.counts, blocks.tags, blocks.parents)
+    return text
+
+
+def as_text_python(blocks: Blocks, kept: Iterable[int]) -> str:
+    """`as_text` without the kernel in C: its oracle, and what runs where there is none."""
     lines = []
     for line in _lines(blocks, kept):
         mark = "- " if line.kind == "li" and line.opens else ""
         lines.append(mark + " | ".join(line.texts))
     return "\n".join(lines)
+
+
+@cache
+def lines_kernel() -> Any:
+    """The compiled loops, given the constants of this file; None where they are not built."""
+    kernel = pages_kernel()
+    if kernel is not None:
+        kernel.set_telling(_TELLING, _KINDS.index("li"), _KINDS.index("td"), _REACH)
+    return kernel
 
 
 def as_markdown(blocks: Blocks, kept: Iterable[int]) -> str:

@@ -27,7 +27,7 @@ from pipeline.extractors.mill_labels import _by_text, label_pages
 from pipeline.extractors.mill_train import NameTable, fold_of, shortened
 from pipeline.extractors.names import HINTS, NameScores, name_hints, name_tokens, verdict_table
 from pipeline.extractors.reading import pages_kernel, read_page
-from pipeline.extractors.render import as_markdown
+from pipeline.extractors.render import as_markdown, as_text, as_text_python
 from pipeline.record import Page
 from pipeline.steps.extract import Extract
 from tests.extractors.test_blocks import PIECES
@@ -156,6 +156,8 @@ class TestTwins:
         assert np.array_equal(np.frombuffer(got, np.float32).reshape(both.shape), both)
         assert np.array_equal(model.chances(blocks, head), model.chances_python(blocks, head))
         assert choose(blocks, chance).tolist() == choose_python(blocks, chance).tolist()
+        kept = np.flatnonzero(chance > 0.4)
+        assert as_text(blocks, kept) == as_text_python(blocks, kept)
         rough = np.round(chance, 1)
         assert choose(blocks, rough).tolist() == choose_python(blocks, rough).tolist()
 
@@ -175,7 +177,9 @@ class TestTwins:
         for page in [page for page in label_pages(DATA, "readability") if page.blocks.texts][::10]:
             chances = model.chances(page.blocks, page.head)
             assert np.array_equal(chances, model.chances_python(page.blocks, page.head))
-            assert choose(page.blocks, chances).tolist() == choose_python(page.blocks, chances).tolist()
+            kept = choose(page.blocks, chances)
+            assert kept.tolist() == choose_python(page.blocks, chances).tolist()
+            assert as_text(page.blocks, kept) == as_text_python(page.blocks, kept)
 
     def test_the_kernel_refuses_arrays_that_are_no_page(self):
         blocks, head = read(article("en"))

@@ -10,6 +10,7 @@ typedef struct {
 
 static Hint hints[HINTS_AT_MOST];
 static int16_t hint_next[HINTS_AT_MOST], hint_first[128 * 128]; /* chains by first two characters, -1 at their end */
+static uint64_t hint_starts[128][2]; /* a bit for each two characters that begin one */
 static int n_hints;
 
 /* pages.set_hints([(word, bits)]): HINTS of names.py */
@@ -22,6 +23,7 @@ set_hints(PyObject *self, PyObject *list)
     }
     n_hints = 0;
     memset(hint_first, -1, sizeof hint_first);
+    memset(hint_starts, 0, sizeof hint_starts);
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
         const char *word;
         Py_ssize_t length;
@@ -33,6 +35,7 @@ set_hints(PyObject *self, PyObject *list)
             return NULL;
         }
         int16_t *chain = &hint_first[word[0] * 128 + word[1]];
+        hint_starts[(int)word[0]][word[1] >> 6] |= 1ull << (word[1] & 63);
         memcpy(hints[n_hints].word, word, (size_t)length + 1);
         hints[n_hints].length = (int)length;
         hints[n_hints].bits = bits;
@@ -159,7 +162,9 @@ hints_of(int kind, const void *data, Py_ssize_t at, Py_ssize_t end)
         c = next;
         next = PyUnicode_READ(kind, data, at + 1);
         next = LOWER_CASE(next);
-        for (int k = c < 128 && next < 128 ? hint_first[c * 128 + next] : -1; k >= 0; k = hint_next[k]) {
+        if (c >= 128 || next >= 128 || !(hint_starts[c][next >> 6] >> (next & 63) & 1))
+            continue;
+        for (int k = hint_first[c * 128 + next]; k >= 0; k = hint_next[k]) {
             int i = 2;
             if ((bits & hints[k].bits) == hints[k].bits || at + hints[k].length > end)
                 continue;

@@ -107,14 +107,15 @@ set_tags(PyObject *self, PyObject *table)
 
 /* ---- characters ------------------------------------------------------------------------------------------------ */
 
-enum { OTHER, UPPER, LOWER, DIGIT, STOP, COMMA, SIGN, CLASS = 7, SPACE = 8, DROPPED = 16, WIDE = 32, QUOTE = 64 };
+enum { OTHER, UPPER, LOWER, DIGIT, STOP, COMMA, SIGN, CLASS = 7, SPACE = 8, DROPPED = 16, WIDE = 32, QUOTE = 64, WORD = 128 };
 static uint8_t kinds[0x10000]; /* of the basic plane: a class and what else a character is */
+static uint16_t lower_case[0x10000];
 
 static int
 kind_beyond(Py_UCS4 c)
 {
     return (Py_UNICODE_ISALPHA(c) ? (Py_UNICODE_ISUPPER(c) ? UPPER : LOWER) : Py_UNICODE_ISDIGIT(c) ? DIGIT : OTHER)
-         | (c >= 0x20000 && c <= 0x3FFFF ? WIDE : 0);
+         | (c >= 0x20000 && c <= 0x3FFFF ? WIDE : 0) | (c == '_' || Py_UNICODE_ISALNUM(c) ? WORD : 0);
 }
 
 #define KIND(c) ((c) < 0x10000 ? kinds[c] : kind_beyond(c))
@@ -136,7 +137,9 @@ set_characters(PyObject *self, PyObject *args)
     for (Py_UCS4 c = 0; c < 0x10000; c++) {
         int wide = (c >= 0x1100 && c <= 0x11FF) || (c >= 0x2E80 && c <= 0x9FFF && c != 0x3000)
                 || (c >= 0xAC00 && c <= 0xD7AF) || (c >= 0xF900 && c <= 0xFAFF);
-        kinds[c] = (uint8_t)((kind_beyond(c) & CLASS) | (Py_UNICODE_ISSPACE(c) ? SPACE : 0) | (wide ? WIDE : 0));
+        kinds[c] = (uint8_t)(kind_beyond(c) | (Py_UNICODE_ISSPACE(c) ? SPACE : 0) | (wide ? WIDE : 0));
+        Py_UCS4 lower = Py_UNICODE_TOLOWER(c);
+        lower_case[c] = (uint16_t)(lower < 0x10000 ? lower : c);
     }
     for (int k = 4; k >= 0; k--)
         for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(sets[k]); i++) {

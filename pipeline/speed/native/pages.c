@@ -76,19 +76,19 @@ read_page(PyObject *self, PyObject *args)
 static int
 is_word(Py_UCS4 c)
 {
-    return c == '_' || Py_UNICODE_ISALNUM(c);
+    return (KIND(c) & WORD) != 0;
 }
 
 /* the hash of the word that starts at `at`, never 0; *stop is set behind it */
 static uint64_t
 hash_word(int kind, const void *data, Py_ssize_t at, Py_ssize_t end, Py_ssize_t *stop)
 {
-    uint64_t h = 14695981039346656037u;
+    uint64_t h = FNV_START;
     for (; at < end; at++) {
         Py_UCS4 c = PyUnicode_READ(kind, data, at);
         if (!is_word(c))
             break;
-        h = (h ^ (c < 128 ? (Py_UCS4)((c >= 'A' && c <= 'Z') ? c + 32 : c) : Py_UNICODE_TOLOWER(c))) * 1099511628211u;
+        h = FNV_STEP(h, c < 0x10000 ? lower_case[c] : Py_UNICODE_TOLOWER(c));
     }
     *stop = at;
     return h ? h : 1;
@@ -433,6 +433,7 @@ chances(PyObject *self, PyObject *args)
 }
 
 #include "page_choose.h"
+#include "page_write.h"
 
 static PyMethodDef methods[] = {
     {"set_tags", set_tags, METH_O, NULL},
@@ -451,6 +452,8 @@ static PyMethodDef methods[] = {
     {"score", score, METH_VARARGS, NULL},
     {"set_choice", set_choice, METH_VARARGS, NULL},
     {"choose", choose, METH_VARARGS, NULL},
+    {"set_telling", set_telling, METH_VARARGS, NULL},
+    {"write_text", write_text, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
