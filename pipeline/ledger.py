@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.errors import GristmillError
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.steps import Step
 from pipeline.steps.language import EarlyLanguage, Language
 from pipeline.store import Folder, Manifest
+from pipeline.store.parquet import open_parquet
 
 _MASKS = {">=": np.less, ">": np.less_equal, "<=": np.greater, "<": np.greater_equal}  # true where the rule drops
 
@@ -47,9 +47,9 @@ class Dataset:
         """The ledger, a row group at a time."""
         for name in self.files("ledger"):
             with self.folder.open(name) as file:
-                parquet = pq.ParquetFile(file)
+                parquet = open_parquet(file)
                 for group in range(parquet.num_row_groups):
-                    yield parquet.read_row_group(group, columns, use_threads=False)  # as Folder.read_table
+                    yield parquet.read_row_group(group, columns, use_threads=False)
 
 
 def explain(dataset: Dataset, what: str) -> list[dict[str, Any]]:

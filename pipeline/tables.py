@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.abc import MetaPathFinder
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.absent import absent
 from pipeline.record import LEDGER_SCHEMA, REFINED_SCHEMA, Drop, Fate, Page
 
 Columns = Mapping[str, Callable[[Page], Any]]
@@ -44,20 +43,8 @@ def keep_pandas_out() -> None:
     With its first array pyarrow imports pandas where that is installed, to know a Series when it sees one: a second of
     CPU and 50 MB in each worker, for nothing. `to_pandas()` still imports it; where pandas is loaded nothing changes.
     """
-    if "pandas" in sys.modules:
-        return
-    finder = _NoPandas()
-    sys.meta_path.insert(0, finder)
-    try:
+    with absent("pandas"):
         pa.array([0])
-    finally:
-        sys.meta_path.remove(finder)
-
-
-class _NoPandas(MetaPathFinder):
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name=name)
 
 
 def _judged(pages: Sequence[Page]) -> dict[str, list[Any]]:

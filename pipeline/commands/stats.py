@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.ledger import Dataset
 from pipeline.report.facts import fates, funnel
 from pipeline.store import Folder
+from pipeline.store.parquet import open_parquet
 
 
 def funnel_of(url: str) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def first_documents(url: str, number: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in dataset.files("text"):
         with dataset.folder.open(name) as file:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=number, use_threads=False):
+            for batch in open_parquet(file).iter_batches(batch_size=number, use_threads=False):
                 found += batch.to_pylist()
                 if len(found) >= number:
                     return found[:number]

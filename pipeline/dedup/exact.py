@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.dedup.identity import texts
 from pipeline.dedup.plan import Plan, load_plan
@@ -27,6 +26,7 @@ from pipeline.dedup.rows import (
 )
 from pipeline.dedup.stage import Counts, Job, Outputs, bucket_writer, read_bucket
 from pipeline.errors import GristmillError
+from pipeline.store.parquet import open_parquet
 
 HASHES = pa.schema(
     [(name, pa.uint64()) for name in ("exact_high", "exact_low", "id_high", "id_low")]
@@ -102,6 +102,6 @@ def read_signatures(plan: Plan, sources: Iterable[int], columns: list[str]) -> I
     for number in sources:
         source = plan.sources[number]
         with source.folder.open(source.signatures) as file:
-            for batch in pq.ParquetFile(file).iter_batches(plan.read_rows, columns=wanted, use_threads=False):
+            for batch in open_parquet(file).iter_batches(plan.read_rows, columns=wanted, use_threads=False):
                 rows = from_batches([batch], batch.schema)
                 yield {**rows, "source": np.full(batch.num_rows, number, np.int32)}

@@ -28,6 +28,7 @@ from pipeline.dedup.stage import RunTasks
 from pipeline.dedup.verdicts import load_verdicts
 from pipeline.errors import GristmillError
 from pipeline.store import Entry, Folder, Manifest
+from pipeline.store.parquet import open_parquet
 
 _BATCH = 1 << 10  # documents in memory at a time
 
@@ -148,7 +149,7 @@ def _write_part(task: _PartTask) -> Entry:
         with writer, split.folder.open(split.documents) as documents, split.folder.open(split.signatures) as signed:
             bodies = dict[str, str]()
             texts_of = _bodies(documents)
-            for batch in pq.ParquetFile(signed).iter_batches(_BATCH, use_threads=False):
+            for batch in open_parquet(signed).iter_batches(_BATCH, use_threads=False):
                 ids = texts(batch["id_high"].to_numpy(), batch["id_low"].to_numpy())
                 while not bodies.keys() >= set(ids):
                     bodies.update(next(texts_of))
@@ -165,5 +166,5 @@ def _write_part(task: _PartTask) -> Entry:
 
 
 def _bodies(documents: IO[bytes]) -> Iterator[dict[str, str]]:
-    for batch in pq.ParquetFile(documents).iter_batches(_BATCH, columns=["id", "text"], use_threads=False):
+    for batch in open_parquet(documents).iter_batches(_BATCH, columns=["id", "text"], use_threads=False):
         yield dict(zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True))

@@ -13,7 +13,6 @@ from typing import IO, Any
 
 import numpy as np
 import orjson
-import pyarrow.parquet as pq
 
 from pipeline.dedup.rows import Array, id_bucket, power_of_two
 from pipeline.dedup.settings import DedupSettings
@@ -21,6 +20,7 @@ from pipeline.dedup.signatures import signature_schema
 from pipeline.dedup.stage import Counts, Job
 from pipeline.errors import GristmillError
 from pipeline.store import Folder
+from pipeline.store.parquet import open_parquet
 
 # Bytes that a row costs at the peak of its stage, columns and what sorting and pairing make of them.
 EXACT_ROW, BAND_ROW, NODE_ROW = 160, 400, 400
@@ -154,7 +154,7 @@ def survey(job: Job) -> Counts:
         with folder.open(source["signatures"]) as file:
             digest = source["digest"] or _digest(file)
             file.seek(0)
-            parquet = pq.ParquetFile(file)
+            parquet = open_parquet(file)
             _check_schema(parquet.schema_arrow, job.item["bands"], folder.path(source["signatures"]))
             batches = parquet.iter_batches(columns=["shingles"], use_threads=False)
             shingles = sum(int(np.asarray(batch.column(0), np.int64).sum()) for batch in batches)

@@ -13,7 +13,6 @@ from zlib import crc32
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.dedup.clusters import VERDICTS
 from pipeline.dedup.identity import texts
@@ -21,6 +20,7 @@ from pipeline.dedup.plan import Source, load_plan
 from pipeline.dedup.rows import Rows, order_by, take
 from pipeline.dedup.stage import Counts, Job, Outputs, bucket_writer, read_batches, read_bucket
 from pipeline.store import Entry, Folder
+from pipeline.store.parquet import open_parquet
 
 REMOVED = pa.schema(
     [
@@ -151,7 +151,7 @@ def _clusters(rows: Rows) -> pa.Table:
 
 def _count_hosts(source: Source, gone: pa.Array, hosts: Counter[str], lost: Counter[str]) -> None:
     with source.folder.open(source.documents) as file:
-        for batch in pq.ParquetFile(file).iter_batches(columns=["id", "url"], use_threads=False):
+        for batch in open_parquet(file).iter_batches(columns=["id", "url"], use_threads=False):
             names = _hosts(batch["url"])
             _count(names, hosts)
             _count(names.filter(pc.is_in(batch["id"], gone)), lost)

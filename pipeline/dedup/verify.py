@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.dedup.candidates import KEYS, PAIRS, WANTED, better_name, left_bucket
 from pipeline.dedup.identity import halves, texts
@@ -21,6 +20,7 @@ from pipeline.dedup.settings import DedupSettings
 from pipeline.dedup.shingles import overlaps, shingle_hashes, shingle_set
 from pipeline.dedup.stage import Counts, Job, bucket_writer, read_batches, read_bucket
 from pipeline.errors import GristmillError
+from pipeline.store.parquet import open_parquet
 
 SETS = pa.schema([("id_high", pa.uint64()), ("id_low", pa.uint64()), ("shingles", pa.large_list(pa.uint32()))])
 # Both directions of each verified pair, bucketed by `id`.
@@ -107,7 +107,7 @@ def _stored_sets(source: Source, settings: DedupSettings, high: Array, low: Arra
     """Of each of these documents (sorted by id) that the source holds: its place and its shingle set."""
     if not source.documents:
         with source.folder.open(source.signatures) as file:
-            for batch in pq.ParquetFile(file).iter_batches(
+            for batch in open_parquet(file).iter_batches(
                 1 << 12, columns=["id_high", "id_low", "shingle_set"], use_threads=False
             ):
                 at = locate(batch.column("id_high").to_numpy(), batch.column("id_low").to_numpy(), high, low)
@@ -115,7 +115,7 @@ def _stored_sets(source: Source, settings: DedupSettings, high: Array, low: Arra
                     yield int(at[row]), batch.column("shingle_set")[row].values.to_numpy()
         return
     with source.folder.open(source.documents) as file:
-        parquet = pq.ParquetFile(file)
+        parquet = open_parquet(file)
         for group in range(parquet.num_row_groups):
             at = locate(*halves(parquet.read_row_group(group, ["id"], use_threads=False)["id"]), high, low)
             rows = np.flatnonzero(at >= 0)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import GristmillError
 from pipeline.record import Page
@@ -17,6 +16,7 @@ from pipeline.sources.pages import Limits
 from pipeline.sources.rows import COLUMNS, CONTENT, lost_row, page_of_row
 from pipeline.sources.split import Reading, Split
 from pipeline.sources.warc import account
+from pipeline.store.parquet import open_parquet
 
 _ROWS = 64  # at a time: rows may hold pages of a megabyte
 
@@ -24,7 +24,7 @@ _ROWS = 64  # at a time: rows may hold pages of a megabyte
 def open_table(source: IO[bytes], place: str) -> Any:
     """The Parquet file; raises GristmillError where it is damaged or has no column that a page can come from."""
     try:
-        table = pq.ParquetFile(source)
+        table = open_parquet(source)
     except (pa.ArrowException, OSError) as error:
         raise GristmillError(
             f"not a readable Parquet file: {error}", where=place, todo="Was it fetched whole? Fetch it again."

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
+from pipeline.absent import absent
 from pipeline.speed import REACH
 
 Tokens = tuple[str, ...]
@@ -229,10 +230,11 @@ def _keep_max(sizes: dict[Tokens, int], key: Tokens, size: int) -> None:
 @cache
 def from_spacy(code: str) -> AffixTokenizer | None:
     """The blank tokenizer of spaCy's language `code`; None where it does not work chunk by chunk."""
-    import spacy
-    from spacy.tokenizer import Tokenizer
+    with absent("torch"):  # eight seconds of CPU and 300 MB, of which a tokenizer makes nothing
+        import spacy
+        from spacy.tokenizer import Tokenizer
 
-    tokenizer: Any = spacy.blank(code).tokenizer
+        tokenizer: Any = spacy.blank(code).tokenizer
     exceptions = exceptions_of(tokenizer)
     if type(tokenizer) is not Tokenizer or any(len(text.split()) > 1 for text in exceptions):
         return None

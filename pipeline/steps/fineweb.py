@@ -34,9 +34,7 @@ class FinewebQuality(Step):
     min_lines: float | None = 1  # lines that are not blank
     min_line_punct_ratio: float | None = 0.12  # share of lines that end a sentence
     allow_no_line_punct: bool = False  # keep a page of which no line ends a sentence
-    line_ends: str | None = (
-        None  # the characters that end a sentence; None are Unicode's, as datatrove lists them
-    )
+    line_ends: str | None = None  # the characters that end a sentence; None are Unicode's, as datatrove lists them
     max_short_line_ratio: float | None = 0.67
     short_line_length: int = 30  # characters, inclusive
     max_char_dup_ratio: float | None = 0.01  # characters of repeated lines, of all but newlines

@@ -39,9 +39,7 @@ class FixText(Step):
         True,
         description="Remove control characters, terminal escapes, byte-order marks and broken surrogates.",
     )
-    soft_hyphens: bool = Field(
-        True, description="Remove soft hyphens, which show only where a browser breaks a line."
-    )
+    soft_hyphens: bool = Field(True, description="Remove soft hyphens, which show only where a browser breaks a line.")
     newlines: bool = Field(
         True, description="Write every kind of line break (CR LF, form feed, U+2028, …) as one newline."
     )
@@ -113,9 +111,7 @@ _CONTROLS = re.compile(
     "\x1b\\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0e-\x1f\x7f\x80-\x84\x86-\x9f\u206a-\u206f\ufeff\ufff9-\ufffc]"
 )
 # Everything that the three patterns and the soft hyphen begin with: one look at a clean text, not four.
-_UNWANTED = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u2028\u2029\u206a-\u206f\ud800-\udfff\ufeff\ufff9-\ufffc]"
-)
+_UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u2028\u2029\u206a-\u206f\ud800-\udfff\ufeff\ufff9-\ufffc]")
 _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]")
 

@@ -41,9 +41,7 @@ class RecordGate(Step):
         "names none, the content is looked at. WET records and rows of JSONL and Parquet are not asked.",
     )
     min_bytes: int | None = Field(1, ge=0, description="Smallest payload, in bytes after content decoding.")
-    max_bytes: int | None = Field(
-        20_000_000, ge=0, description="Largest payload, in bytes after content decoding."
-    )
+    max_bytes: int | None = Field(20_000_000, ge=0, description="Largest payload, in bytes after content decoding.")
     keep_truncated: bool = Field(
         True, description="Keep payloads that the crawler cut off (WARC-Truncated); their beginning is text."
     )

@@ -74,9 +74,7 @@ class GopherRepetition(Step):
         found = line_repeats(text, self.lines == "every_line_break")
         repeats = reading(page, self.language).repeats()
         chars = len(text)
-        shares = (
-            (name, None if count is None else count / chars) for name, count in repeats._asdict().items()
-        )
+        shares = ((name, None if count is None else count / chars) for name, count in repeats._asdict().items())
         return {
             "chars": chars,
             "dup_para_frac": found.dup_paragraphs / found.paragraphs,

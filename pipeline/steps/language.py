@@ -78,9 +78,7 @@ class Language(_OfLanguage):
         {},
         description="Lowest probability by language, where it differs from min_score (FineWeb2 sets each).",
     )
-    strict: bool = Field(
-        False, description="Ask for a probability above the lowest one, not at it, as datatrove does."
-    )
+    strict: bool = Field(False, description="Ask for a probability above the lowest one, not at it, as datatrove does.")
     newline_as: Literal[" ", ""] = Field(
         " ", description="What stands for a newline when the model is asked; FineWeb v1 had nothing."
     )
@@ -143,9 +141,7 @@ class EarlyLanguage(_OfLanguage):
 
     name: ClassVar[str] = "early_language"
     takes: ClassVar[Takes] = "html"
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("certainly_other_language", "probability", ">=", "min_probability"),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = (Rule("certainly_other_language", "probability", ">=", "min_probability"),)
 
     min_probability: float = Field(
         0.1, ge=0, le=1, description="Drop pages whose kept languages together are less probable than this."
@@ -211,15 +207,11 @@ def _known_model(model: str, languages: tuple[str, ...]) -> Identifier:
     try:
         _check_known(languages, {t.code for t in found.tongues.values()}, where=model or "lid.176")
     except ValueError as error:
-        raise GristmillError(
-            str(error), where=model, todo="Correct `languages`, or name another `model`."
-        ) from error
+        raise GristmillError(str(error), where=model, todo="Correct `languages`, or name another `model`.") from error
     return found
 
 
 def _check_known(codes: Iterable[str], known: Iterable[str], where: str) -> None:
     unknown = [code for code in codes if tongue(code).code not in known]
     if unknown:
-        raise ValueError(
-            f"{where} knows no language {unknown[0]!r}; write ISO 639 codes such as en, eng, eng_Latn"
-        )
+        raise ValueError(f"{where} knows no language {unknown[0]!r}; write ISO 639 codes such as en, eng, eng_Latn")

@@ -15,9 +15,7 @@ class Tongue(NamedTuple):
 
     def covers(self, other: Tongue) -> bool:
         """Whether a page in `other` is in this language; a script counts where both sides name one."""
-        return self.code == other.code and (
-            not self.script or not other.script or self.script == other.script
-        )
+        return self.code == other.code and (not self.script or not other.script or self.script == other.script)
 
     def __str__(self) -> str:
         return f"{self.code}_{self.script}" if self.script else self.code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import GristmillError
+from pipeline.store.parquet import open_parquet
 
 _CHUNK = 1 << 20
 
@@ -114,12 +116,9 @@ class Folder:
         return orjson.loads(self.read(name))
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet file, whole.
-
-        Read by this thread alone: Arrow's own threads, asked to read a Python file, may outlive the interpreter's end
-        and abort the process (apache/arrow#50482); and a run has a process for each core as it is.
-        """
-        with self.open(name) as file, pq.ParquetFile(file, pre_buffer=not self.is_local) as table:
+        """A Parquet file, whole; from afar in one request."""
+        source = self.open(name) if self.is_local else io.BytesIO(self.read(name))
+        with source as file, open_parquet(file) as table:
             return table.read(columns, use_threads=False)
 
     @contextlib.contextmanager

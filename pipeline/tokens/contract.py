@@ -117,7 +117,7 @@ class TokenShard:
         """
         name = str(getattr(source, "name", None) or getattr(source, "path", source))
         try:
-            file = pq.ParquetFile(source, page_checksum_verification=True)
+            file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False)  # see store/parquet.py
         except FileNotFoundError as error:
             raise GristmillError("there is no such token shard", name, "Check the path; see manifest.json.") from error
         except (OSError, pa.ArrowException) as error:
