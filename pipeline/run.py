@@ -410,17 +410,20 @@ def _misled(splits: Sequence[Split], refined: Sequence[dict[str, Any]]) -> dict[
 
 
 def _check_tiling(splits: Sequence[Split], refined: Sequence[dict[str, Any]]) -> None:
-    """The splits of each archive end where the next one begins, from its first byte to its last."""
-    pairs = [(s, r["reading"]) for s, r in zip(splits, refined, strict=True) if s.file.format in ("warc", "wacz")]
-    for name, group in groupby(pairs, key=lambda pair: pair[0].file.name):
+    """The splits of each file end where the next one begins; those of an archive reach its last byte.
+
+    Positions are bytes as stored, but in the text of compressed JSON lines, and rows in a table.
+    """
+    pairs = zip(splits, (about["reading"] for about in refined), strict=True)
+    for file, group in groupby(pairs, key=lambda pair: pair[0].file):
         at = 0
         for split, reading in group:
             if reading["begin"] == reading["stop"]:
                 continue  # one long record covers this split
-            _conserve("reading (bytes)", split.name, reading["begin"], at)
+            _conserve("reading (positions)", split.name, reading["begin"], at)
             at = reading["stop"]
-        if not name.endswith(".wacz"):
-            _conserve("reading (bytes)", name, next(s.file.size for s, _ in pairs if s.file.name == name), at)
+        if file.format == "warc":
+            _conserve("reading (bytes)", file.name, file.size, at)
 
 
 def _entries(work: Folder, unit: str) -> list[Entry]:

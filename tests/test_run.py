@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import shutil
@@ -9,8 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -315,6 +318,32 @@ def test_an_archive_within_an_archive_misleads_no_split(tmp_path: Path) -> None:
     outcome = Run(recipe, plan_inputs([str(tmp_path / "crawl")], 1 << 20), Folder(tmp_path / "ds"), Serial())()
     assert outcome.manifest.about["records"] == {"in": 7, "kept": 6, "dropped": 1}
     assert verify(open_dataset(tmp_path / "ds")) == []
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.parquet"])
+def test_rows_that_are_read_in_splits_are_all_there_and_lie_side_by_side(tmp_path: Path, name: str) -> None:
+    noise = random.Random(5)
+    rows = [
+        {"url": f"https://h{n}.example/", "html": f"{article(n)}<!-- {noise.randbytes(2500).hex()} -->"} for n in range(300)
+    ]
+    if name.endswith(".parquet"):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name, row_group_size=40, compression="none")
+    else:
+        lines = b"".join(json.dumps(row).encode() + b"\n" * (1 + row["url"].endswith("7.example/")) for row in rows)
+        (tmp_path / name).write_bytes(gzip.compress(lines) if name.endswith(".gz") else lines)
+    splits = plan_inputs([str(tmp_path / name)], 1 << 20)
+    assert len(splits) == (1 if name.endswith(".gz") else 2)
+    recipe = load_recipe("default").with_settings(["split_mb=1", "tokenizer.vocab_size=400"])
+    outcome = Run(recipe, splits, Folder(tmp_path / "ds"), Serial())()
+    assert outcome.manifest.about["records"]["in"] == outcome.manifest.about["records"]["kept"] == 300
+
+
+def test_a_gap_between_splits_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(b'{"url": "https://a.example/", "text": "one"}\n' * 40_000)
+    splits = plan_inputs([str(tmp_path / "rows.jsonl")], 1 << 20)
+    moved = [splits[0], replace(splits[1], start=splits[1].start + 100)]
+    with pytest.raises(GristmillError, match="positions"):
+        Run(load_recipe("default"), moved, Folder(tmp_path / "ds"), Serial())()
 
 
 def test_pages_in_other_languages_go_into_a_part_of_their_own_if_wanted(tmp_path: Path) -> None:

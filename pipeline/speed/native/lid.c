@@ -11,12 +11,24 @@
 
 #define FNV_BASIS UINT32_C(2166136261)
 #define FNV_PRIME UINT32_C(16777619)
+#if defined(__GNUC__)
+#define FETCH(address) __builtin_prefetch(address)
+#else
+#define FETCH(address) ((void)(address))
+#endif
+#define AHEAD 16 /* how many words or rows ahead of its use a line of memory is fetched */
 #define LABEL "__label__"
 #define END "</s>"
 
 typedef struct {
     uint32_t at, length, hash; /* of its bytes in `spelling` */
 } Word;
+
+typedef struct {
+    const char *word;
+    Py_ssize_t length;
+    uint32_t hash;
+} Token;
 
 typedef struct {
     int32_t ngram, row; /* row 0 is the first word's, never an n-gram's: a free slot */
@@ -122,6 +134,8 @@ static int add_ngrams(const Model *model, const char *word, Py_ssize_t length, R
 {
     if (reserve(rows, length * model->longest) < 0)
         return -1;
+    int32_t *found = rows->items + rows->count; /* first the n-grams, whose slots are fetched meanwhile, then their rows */
+    Py_ssize_t ngrams = 0;
     for (Py_ssize_t i = 0; i < length; i++) {
         if (continues(word[i]))
             continue;
@@ -133,10 +147,15 @@ static int add_ngrams(const Model *model, const char *word, Py_ssize_t length, R
                 hash = hash_byte(hash, word[j++]);
             if (n < model->shortest || (n == 1 && (i == 0 || j == length)))
                 continue;
-            int32_t row = find_ngram(model, hash % model->bucket);
-            if (row != 0)
-                rows->items[rows->count++] = row;
+            uint32_t ngram = hash % model->bucket;
+            FETCH(&model->ngram_slots[ngram & model->ngram_mask]);
+            found[ngrams++] = (int32_t)ngram;
         }
+    }
+    for (Py_ssize_t i = 0; i < ngrams; i++) {
+        int32_t row = find_ngram(model, (uint32_t)found[i]);
+        if (row != 0)
+            rows->items[rows->count++] = row;
     }
     return 0;
 }
@@ -151,6 +170,14 @@ static Known *find_known(const Memo *memo, const char *word, Py_ssize_t length, 
             return known;
     }
     return NULL;
+}
+
+/* Fetch what find_known will look at first. */
+static inline void fetch_known(const Memo *memo, uint32_t hash)
+{
+    uint32_t found = memo->slots[hash % MEMO_SLOTS];
+    if (found != 0)
+        FETCH(&memo->words[found - 1]);
 }
 
 static int keep_known(Memo *memo, const char *word, Py_ssize_t length, uint32_t hash, const int32_t *rows,
@@ -194,11 +221,11 @@ static int learn_word(const Model *model, const char *framed, Py_ssize_t length,
     return ends;
 }
 
-/* Rows of the word line[at:at + length]; 1 where it ends the line. `framed` has room for it and two bytes more. */
-static int add_word(Model *model, const char *word, Py_ssize_t length, char *framed, Rows *rows)
+/* Rows of a word of the line; 1 where it ends the line. `framed` has room for it and two bytes more. */
+static int add_word(Model *model, Token token, char *framed, Rows *rows)
 {
-    uint32_t hash = hash_bytes(word, length);
-    const Known *known = length <= MEMO_LONGEST ? find_known(&model->memo, word, length, hash) : NULL;
+    Py_ssize_t length = token.length;
+    const Known *known = length <= MEMO_LONGEST ? find_known(&model->memo, token.word, length, token.hash) : NULL;
     if (known != NULL) {
         if (reserve(rows, known->row_count) < 0)
             return -1;
@@ -208,12 +235,12 @@ static int add_word(Model *model, const char *word, Py_ssize_t length, char *fra
         return 0;
     }
     framed[0] = '<';
-    memcpy(framed + 1, word, (size_t)length);
+    memcpy(framed + 1, token.word, (size_t)length);
     framed[length + 1] = '>';
     Py_ssize_t before = rows->count;
-    int ends = learn_word(model, framed, length, hash, rows);
+    int ends = learn_word(model, framed, length, token.hash, rows);
     if (ends == 0 && length <= MEMO_LONGEST &&
-        keep_known(&model->memo, word, length, hash, rows->items + before, rows->count - before) < 0)
+        keep_known(&model->memo, token.word, length, token.hash, rows->items + before, rows->count - before) < 0)
         return -1;
     return ends;
 }
@@ -223,6 +250,19 @@ static inline int separates(char byte)
     return byte == ' ' || (byte >= '\t' && byte <= '\r') || byte == '\0';
 }
 
+/* The next word from *at on; its length is 0 where the line is at its end. */
+static Token next_token(const char *line, Py_ssize_t length, Py_ssize_t *at)
+{
+    while (*at < length && separates(line[*at]))
+        if (line[(*at)++] == '\n')
+            return (Token){END, sizeof(END) - 1, hash_bytes(END, sizeof(END) - 1)};
+    Py_ssize_t start = *at;
+    uint32_t hash = FNV_BASIS;
+    for (; *at < length && !separates(line[*at]); (*at)++)
+        hash = hash_byte(hash, line[*at]);
+    return (Token){line + start, *at - start, hash};
+}
+
 static int read_line(Model *model, const char *line, Py_ssize_t length, Rows *rows)
 {
     char *framed = PyMem_Malloc((size_t)length + sizeof(END) + 2);
@@ -230,15 +270,16 @@ static int read_line(Model *model, const char *line, Py_ssize_t length, Rows *ro
         PyErr_NoMemory();
         return -1;
     }
-    int ends = 0;
-    for (Py_ssize_t at = 0; at < length && ends == 0;) {
-        Py_ssize_t start = at;
-        while (at < length && !separates(line[at]))
-            at++;
-        if (at > start)
-            ends = add_word(model, line + start, at - start, framed, rows);
-        else if (line[at++] == '\n')
-            ends = add_word(model, END, sizeof(END) - 1, framed, rows);
+    const Memo *memo = &model->memo;
+    Token tokens[AHEAD];
+    int ends = 0, count = AHEAD;
+    for (Py_ssize_t at = 0; count == AHEAD && ends == 0;) {
+        for (count = 0; count < AHEAD && (tokens[count] = next_token(line, length, &at)).length > 0; count++)
+            FETCH(&memo->slots[tokens[count].hash % MEMO_SLOTS]);
+        for (int i = 0; i < count; i++)
+            fetch_known(memo, tokens[i].hash);
+        for (int i = 0; i < count && ends == 0; i++)
+            ends = add_word(model, tokens[i], framed, rows);
     }
     PyMem_Free(framed);
     return ends < 0 ? -1 : 0;
@@ -252,6 +293,7 @@ static void average(const Model *model, const Rows *rows, float *hidden)
         float sums[16] = {0};
         for (Py_ssize_t i = 0; i < rows->count; i++) {
             const float *row = model->rows + (Py_ssize_t)rows->items[i] * 16;
+            FETCH(model->rows + (Py_ssize_t)rows->items[i + AHEAD < rows->count ? i + AHEAD : i] * 16);
             for (int j = 0; j < 16; j++)
                 sums[j] += row[j];
         }
