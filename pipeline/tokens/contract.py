@@ -102,7 +102,7 @@ class RowGroup(NamedTuple):
 class TokenShard:
     """One token shard, open for reading: facts in `header`, tokens by row group.
 
-    More than 100 M tokens a CPU second (tests/bench/bench_tokens.py); one row group lies in memory at a time.
+    More than 100 M tokens a CPU second (`python -m tests.bench.bench_tokens`); one row group lies in memory at a time.
     """
 
     def __init__(self, file: pq.ParquetFile, header: ShardHeader, name: str) -> None:

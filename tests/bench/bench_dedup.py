@@ -1,4 +1,4 @@
-"""What deduplication costs: `python tests/bench/bench_dedup.py signatures | join [DOCUMENTS] [--memory MB]`.
+"""What deduplication costs: `python -m tests.bench.bench_dedup signatures | join [DOCUMENTS] [--memory MB]`.
 
 `signatures` prints CPU milliseconds a document for each part of a signature on real news texts, with the C kernels
 and with numpy, and for datatrove 0.10.1's, interleaved. `join` makes that many documents (5 % exact copies, 5 %

@@ -1,4 +1,4 @@
-"""What extraction costs: `python tests/bench/bench_extraction.py [--data FOLDER] [--every N]`.
+"""What extraction costs: `python -m tests.bench.bench_extraction [--data FOLDER] [--every N]`.
 
 CPU milliseconds a page on labelled pages, engines in turn page by page; trafilatura both as it is and as the exact
 engine runs it, with a check that the texts are equal; `mill` by stages too, and with its Python twins.

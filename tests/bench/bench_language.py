@@ -1,4 +1,4 @@
-"""CPU time of the two language gates a page: `python tests/bench/bench_language.py` prints a table.
+"""CPU time of the two language gates a page: `python -m tests.bench.bench_language` prints a table.
 
 Interleaved rounds over the same real pages, warm, the median of the rounds; `datatrove` is its way of asking the
 same model (all 176 labels through numpy, whole text), which its own LanguageFilter cannot do offline.

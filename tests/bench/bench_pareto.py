@@ -1,4 +1,4 @@
-"""Which extractor finds how much in what time: `python tests/bench/bench_pareto.py [--sample 8]`.
+"""Which extractor finds how much in what time: `python -m tests.bench.bench_pareto [--sample 8]`.
 
 F1 (the mean over the labelled sets) and CPU ms a page of each engine, from one run of `tests/quality`'s measurement in
 which the engines take turns; drawn as `extractors.svg` beside RESULTS.md. On the line: no engine is better in less time.

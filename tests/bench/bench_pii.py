@@ -1,4 +1,4 @@
-"""CPU time of PII removal on real texts: `python tests/bench/bench_pii.py` prints markdown tables.
+"""CPU time of PII removal on real texts: `python -m tests.bench.bench_pii` prints markdown tables.
 
 Interleaved: each round runs every setup over the same texts, and the table has the median round. Presidio
 plain is its analyzer with a null language engine and the same entities; datatrove's formatter does e-mail and

@@ -1,4 +1,4 @@
-"""CPU time of reading archives, beside FastWARC and warcio: `python tests/bench/bench_reader.py [--pages 400]`.
+"""CPU time of reading archives, beside FastWARC and warcio: `python -m tests.bench.bench_reader [--pages 400]`.
 
 One archive as Common Crawl builds it (request, response and metadata of each page, one gzip member each) of real pages
 where the labelled ones lie beside the checkout, of invented ones elsewhere. Every reader gives the bodies of the

@@ -1,4 +1,4 @@
-"""How cost grows: with processes, and with pages. `python tests/bench/bench_scaling.py [--sizes 1000 10000 100000]`.
+"""How cost grows: with processes, and with pages. `python -m tests.bench.bench_scaling [--sizes 1000 10000 100000]`.
 
 Both over the sample crawl grown to size, preset default. Two processes against one: wall-clock seconds of the refine
 phase in warm pools that take turns. Pages: whole runs, from WARC to published tokens, in CPU seconds of all processes;

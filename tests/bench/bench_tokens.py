@@ -1,4 +1,4 @@
-"""CPU time of tokenizer training, encoding and token shards: `python tests/bench/bench_tokens.py` prints a table.
+"""CPU time of tokenizer training, encoding and token shards: `python -m tests.bench.bench_tokens` prints a table.
 
 Texts are main texts of real web pages and documents in 400 languages from the shared data. Interleaved: each round
 runs every setup over the same texts, and each round has texts of its own, so that a cache of words helps an encoder

@@ -1,4 +1,4 @@
-"""The URL filter against datatrove's: `python tests/bench/bench_url.py` prints start, memory and time a URL.
+"""The URL filter against datatrove's: `python -m tests.bench.bench_url` prints start, memory and time a URL.
 
 Each side runs in a process of its own, with the same URLs; the lists of both are complete. datatrove's archive
 is unpacked, and Gristmill's cache built, before the clock starts (the second column says what building costs).

@@ -8,5 +8,5 @@ PARTS = ("extraction", "language", "pii", "dedup")
 OPENING = "# Quality, measured\n\nWritten by `make quality` from the labelled sets in `../shared/data`.\n"
 
 if __name__ == "__main__":
-    scripts = [f"tests/quality/quality_{part}.py" for part in PARTS]
+    scripts = [f"tests.quality.quality_{part}" for part in PARTS]
     write_results(Path(__file__).parent / "RESULTS.md", [OPENING], scripts)

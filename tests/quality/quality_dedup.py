@@ -1,4 +1,4 @@
-"""How well dedup agrees with people and with known pairs: `python tests/quality/quality_dedup.py`.
+"""How well dedup agrees with people and with known pairs: `python -m tests.quality.quality_dedup`.
 
 Prints two tables. *Judged pairs*: 115 pairs of pages of one crawl (CC-MAIN-2015-11) that people judged, 3 for equal
 down to 0.5 for hardly related; how many of each are candidates of the 14 x 8 bands, and how many are removed at

@@ -1,6 +1,6 @@
 """How well each engine finds main text: F1 by set and page type, and CPU time a page, on the labelled pages.
 
-    python tests/quality/quality_extraction.py [--data FOLDER] [--folds FOLDER] [--sample N] [--out FILE]
+    python -m tests.quality.quality_extraction [--data FOLDER] [--folds FOLDER] [--sample N] [--out FILE]
 
 Scores are those of each set: words of the text (WCXB, readability, waddle: the mean over pages of the F1 of the bag
 of words), snippets that must and must not be found (trafilatura, and WCXB's own: one F1 over all of them). `mill` is

@@ -1,4 +1,4 @@
-"""What the two language gates decide on labelled text and pages: `python tests/quality/quality_language.py`.
+"""What the two language gates decide on labelled text and pages: `python -m tests.quality.quality_language`.
 
 First table: lid.176 on labelled sentences and documents, and how sharply a score of 0.65 tells English.
 Second table: the early gate on real pages, held against the late gate on the same pages' main text: what it

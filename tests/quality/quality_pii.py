@@ -1,4 +1,4 @@
-"""Leak rate and precision of PII removal by type: `python tests/quality/quality_pii.py` prints a table.
+"""Leak rate and precision of PII removal by type: `python -m tests.quality.quality_pii` prints a table.
 
 A value leaks when one of its letters or digits is left in the text, under whatever type the rest went. A
 finding is right when it overlaps a labelled value of its type. The labelled sets are Presidio's synthetic
