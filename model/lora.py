@@ -24,6 +24,7 @@ from pipeline.store import Folder
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _PEFT = "base_model.model."  # what PEFT writes before a model's own names
+_ROWS = "token_adapter.trainable_tokens_delta"  # its name for trained rows: the rows themselves, no difference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class LoRAConfig:
     dropout: float = 0.0
     targets: tuple[str, ...] = TARGETS
     quantized: bool = False  # QLoRA: the frozen matrices as NF4, 4.5 bits a weight
+    tokens: tuple[int, ...] = ()  # ids whose rows are trained whole: a base model never saw the marks of a chat
 
     def __post_init__(self) -> None:
         if self.rank < 1 or unknown(self.targets):
@@ -79,6 +81,23 @@ class Frozen(nn.Module):
         return self.weight
 
 
+class TrainedRows(nn.Module):
+    """An embedding or output matrix (V, C), frozen but for some rows: PEFT's `trainable_token_indices`."""
+
+    def __init__(self, weight: Tensor, ids: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("base", weight.detach().clone())
+        self.register_buffer("ids", torch.tensor(ids, device=weight.device))
+        self.rows = nn.Parameter(weight.detach()[list(ids)].clone())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return F.embedding(tokens, self.weight)
+
+    @property
+    def weight(self) -> Tensor:
+        return self.base.index_copy(0, self.ids, self.rows)
+
+
 def add_lora(model: Model, config: LoRAConfig, seed: int = 0) -> None:
     """Freeze the model and put adapters beside its target matrices; only they are trained from here on."""
     if not isinstance(model, Transformer) or model.config.n_experts:
@@ -90,14 +109,18 @@ def add_lora(model: Model, config: LoRAConfig, seed: int = 0) -> None:
             for name in TARGETS:
                 if name in config.targets and isinstance(linear := getattr(block, name, None), nn.Linear):
                     setattr(block, name, LoRALinear(linear.weight, config, generator))
+    if config.tokens:
+        model.model.embed_tokens = TrainedRows(model.model.embed_tokens.weight, config.tokens)
+        if model.lm_head is not None:
+            model.lm_head = TrainedRows(model.lm_head.weight, config.tokens)
 
 
 def merged_state(model: Model) -> dict[str, Tensor]:
     """The weights of the plain model that does the same, under the plain model's names."""
-    state = {name: value for name, value in model.state_dict().items() if not _belongs(name, adapters(model))}
-    for name, adapter in adapters(model).items():
-        state[f"{name}.weight"] = adapter.merged()
-    return state
+    changed = {name: adapter.merged() for name, adapter in adapters(model).items()}
+    changed |= {name: rows.weight.detach() for name, rows in trained_rows(model).items()}
+    state = {name: value for name, value in model.state_dict().items() if not _belongs(name, changed)}
+    return state | {f"{name}.weight": weight for name, weight in changed.items()}
 
 
 def save_adapter(model: Model, config: LoRAConfig, folder: str | Path, base: str) -> None:
@@ -106,6 +129,9 @@ def save_adapter(model: Model, config: LoRAConfig, folder: str | Path, base: str
     for name, adapter in adapters(model).items():
         for part in ("lora_A", "lora_B"):
             weights[f"{_PEFT}{name}.{part}.weight"] = getattr(adapter, part).detach().cpu().contiguous()
+    for name, trained in trained_rows(model).items():
+        weights[f"{_PEFT}{name}.{_ROWS}"] = trained.rows.detach().cpu().contiguous()
+    tokens = {name.rpartition(".")[2]: list(config.tokens) for name in trained_rows(model)}
     target = Folder(folder)
     target.write_bytes("adapter_model.safetensors", save(weights, metadata={"format": "pt"}))
     target.write_json(
@@ -124,6 +150,7 @@ def save_adapter(model: Model, config: LoRAConfig, folder: str | Path, base: str
             "init_lora_weights": True,
             "use_rslora": False,
             "use_dora": False,
+            "trainable_token_indices": tokens or None,
         },
     )
 
@@ -138,15 +165,29 @@ def load_adapter(model: Model, folder: str | Path) -> LoRAConfig:
         raise GristmillError(f"no whole adapter ({error})", str(folder), "Give a folder that PEFT saved.") from error
     if facts.get("use_dora") or facts.get("use_rslora") or facts.get("bias", "none") != "none":
         raise GristmillError("an adapter of another kind than plain LoRA", str(folder), "Merge it with PEFT first.")
-    config = LoRAConfig(rank=facts["r"], alpha=facts["lora_alpha"], targets=tuple(sorted(facts["target_modules"])))
+    tokens = facts.get("trainable_token_indices") or {}
+    listed = set(map(tuple, tokens.values() if isinstance(tokens, dict) else [tokens]))
+    if len(listed) > 1:
+        raise GristmillError("embedding and head with other trained tokens", str(folder), "Merge it with PEFT first.")
+    config = LoRAConfig(
+        rank=facts["r"],
+        alpha=facts["lora_alpha"],
+        targets=tuple(sorted(facts["target_modules"])),
+        tokens=next(iter(listed), ()),
+    )
     add_lora(model, config)
-    _fill(adapters(model), weights, str(folder))
+    _fill(model, weights, str(folder))
     return config
 
 
 def adapters(model: nn.Module) -> dict[str, LoRALinear]:
     """The adapted layers by the plain model's names."""
     return {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
+
+
+def trained_rows(model: nn.Module) -> dict[str, TrainedRows]:
+    """The matrices of which some rows are trained, by the plain model's names."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, TrainedRows)}
 
 
 def trained_share(model: Model) -> float:
@@ -159,16 +200,21 @@ def unknown(targets: tuple[str, ...]) -> list[str]:
     return [name for name in targets if name not in TARGETS]
 
 
-def _belongs(name: str, adapted: Mapping[str, LoRALinear]) -> bool:
-    return any(name.startswith(f"{module}.") for module in adapted)
+def _belongs(name: str, changed: Mapping[str, Tensor]) -> bool:
+    return any(name.startswith(f"{module}.") for module in changed)
 
 
 @torch.no_grad()
-def _fill(adapted: dict[str, LoRALinear], weights: dict[str, Tensor], where: str) -> None:
-    for name, adapter in adapted.items():
-        for part in ("lora_A", "lora_B"):
-            value, parameter = weights.get(f"{_PEFT}{name}.{part}.weight"), getattr(adapter, part)
-            if value is None or value.shape != parameter.shape:
-                what = f"the adapter has no fitting {part} for {name}"
-                raise GristmillError(what, where, "Give the model that the adapter was trained on.")
-            parameter.copy_(value)
+def _fill(model: Model, weights: dict[str, Tensor], where: str) -> None:
+    wanted = {
+        f"{_PEFT}{name}.{part}.weight": getattr(adapter, part)
+        for name, adapter in adapters(model).items()
+        for part in ("lora_A", "lora_B")
+    }
+    wanted |= {f"{_PEFT}{name}.{_ROWS}": trained.rows for name, trained in trained_rows(model).items()}
+    for name, parameter in wanted.items():
+        value = weights.get(name)
+        if value is None or value.shape != parameter.shape:
+            what = f"the adapter has no fitting {name.removeprefix(_PEFT)}"
+            raise GristmillError(what, where, "Give the model that the adapter was trained on.")
+        parameter.copy_(value)

@@ -75,10 +75,14 @@ def sft(config: SFTConfig) -> Outcome:
             train, max(1, config.batch_tokens // seq_len), config.seed, group.rank, group.world, group.device
         )
         valid = ConversationRows(held_out, template, seq_len, required=False)
-        if config.lora:
-            add_lora(model, config.lora, config.seed)
+        ended_by = end_ids(source)
+        lora = config.lora
+        if lora and template.end_id not in ended_by:  # a base model, to which the marks of a chat mean nothing yet
+            lora = replace(lora, tokens=(template.start_id, template.end_id))
+        if lora:
+            add_lora(model, lora, config.seed)
         steps = config.steps or max(1, round(config.epochs * len(train.pack()) / loader.batch_rows))
-        ends = [template.end_id, *(index for index in end_ids(source) if index != template.end_id)]
+        ends = [template.end_id, *(index for index in ended_by if index != template.end_id)]
         trainer = FineTuner(
             model,
             loader,
@@ -88,9 +92,9 @@ def sft(config: SFTConfig) -> Outcome:
             Vocabulary(files["tokenizer.json"]),
             valid.rows if len(valid) else None,
             chat_config(files),
-            {"eos_token_id": ends, "bos_token_id": end_ids(source)[-1]},
+            {"eos_token_id": ends, "bos_token_id": ended_by[-1]},
         )
-        trainer.lora, trainer.base = config.lora, config.init
+        trainer.lora, trainer.base = lora, config.init
         if group.is_first:
             facts = {"config": asdict(config), "steps": steps, "model": model.config.to_dict(), "data": train.counts}
             facts["trained_share"] = trained_share(model)

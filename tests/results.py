@@ -18,7 +18,7 @@ def write_results(path: Path, opening: Sequence[str], scripts: Sequence[str]) ->
         print(f"{script} …", file=sys.stderr)
         done = subprocess.run([sys.executable, "-m", *script.split()], capture_output=True, text=True)
         output = done.stdout.strip() if done.returncode == 0 else f"failed: {done.stderr.strip().splitlines()[-1:]}"
-        title = script.rpartition(".")[2].partition("_")[2].capitalize()
+        title = script.rpartition(".")[2].rpartition("_")[2].capitalize()
         told.append(f"## {title}\n\n`python -m {script}`\n\n{output}\n")
     path.write_text("\n".join(told), encoding="utf-8")
     print(path)

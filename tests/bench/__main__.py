@@ -18,5 +18,5 @@ if __name__ == "__main__":
     if not REFERENCE.exists():
         raise SystemExit("datatrove's own environment is missing: `make bench` sets it up")
     whole = "## Refine phase against datatrove\n\n`python -m tests.bench.end_to_end`\n\n" + measure(PAGES, ROUNDS)
-    scripts = [f"tests.bench.bench_{part}" for part in PARTS]
+    scripts = [*(f"tests.bench.bench_{part}" for part in PARTS), "tests.flows.overhead"]
     write_results(Path(__file__).parent / "RESULTS.md", [OPENING, whole], scripts)

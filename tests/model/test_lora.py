@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.lora import LoRAConfig, adapters, add_lora, load_adapter, merged_state, save_adapter, trained_share
+from model.lora import (
+    LoRAConfig,
+    adapters,
+    add_lora,
+    load_adapter,
+    merged_state,
+    save_adapter,
+    trained_rows,
+    trained_share,
+)
 from model.nf4 import LEVELS, dequantize, quantize
 from model.weights import build_model, save_model
 from pipeline.errors import GristmillError
@@ -16,14 +25,16 @@ from tests.model.tiny import random_model, tiny_config
 IDS = torch.randint(0, 448, (2, 30), generator=torch.Generator().manual_seed(0))
 
 
-def adapted(**settings):
-    """A model with adapters that do something."""
-    model, config = random_model(), LoRAConfig(rank=4, alpha=8, **settings)
+def adapted(shape=None, **settings):
+    """A model with adapters that do something, and trained rows where `tokens` are asked for."""
+    model, config = random_model(shape), LoRAConfig(rank=4, alpha=8, **settings)
     add_lora(model, config)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for adapter in adapters(model).values():
             adapter.lora_B.copy_(0.1 * torch.randn(adapter.lora_B.shape, generator=generator))
+        for trained in trained_rows(model).values():
+            trained.rows.add_(torch.randn(trained.rows.shape, generator=generator))
     return model, config
 
 
@@ -38,32 +49,38 @@ def test_a_new_adapter_changes_nothing_and_trains_little() -> None:
     assert trained_share(model) == pytest.approx(2 * (2 * (64 + 64) + 2 * (64 + 32)) / total)
 
 
-@pytest.mark.parametrize("quantized", [False, True])
+ROWS = (3, int(IDS[0, 0]))
+WAYS = [{}, {"quantized": True}, {"tokens": ROWS}, {"tokens": ROWS, "shape": tiny_config(tie_embeddings=True)}]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @torch.no_grad()
-def test_merged_is_adapted(quantized: bool) -> None:
-    model, _ = adapted(quantized=quantized)
+def test_merged_is_adapted(way: dict) -> None:
+    model, _ = adapted(**way)
     plain = build_model(model.config)
     plain.load_state_dict(merged_state(model))
     assert torch.allclose(plain.eval()(IDS), model(IDS), atol=1e-4)
     assert not torch.allclose(random_model()(IDS), model(IDS), atol=1e-2)
 
 
+@pytest.mark.parametrize("way", WAYS[::2] + WAYS[3:])
 @torch.no_grad()
-def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
-    model, config = adapted()
+def test_saved_and_loaded_is_the_same(tmp_path: Path, way: dict) -> None:
+    model, config = adapted(**way)
     save_adapter(model, config, tmp_path, "base")
-    other = random_model()
+    other = random_model(way.get("shape"))
     load_adapter(other, tmp_path)
     assert torch.equal(model(IDS), other(IDS))
     with pytest.raises(GristmillError, match="no fitting"):
         load_adapter(random_model(tiny_config(d_ff=192)), tmp_path)
 
 
-def test_peft_loads_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS[::2] + WAYS[3:])
+def test_peft_loads_it(tmp_path: Path, way: dict) -> None:
     peft = pytest.importorskip("peft")
     transformers = pytest.importorskip("transformers")
-    model, config = adapted()
-    save_model(random_model(), tmp_path / "base")
+    model, config = adapted(**way)
+    save_model(random_model(way.get("shape")), tmp_path / "base")
     save_adapter(model, config, tmp_path / "adapter", "base")
     base = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
     theirs = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
@@ -72,10 +89,13 @@ def test_peft_loads_it(tmp_path: Path) -> None:
 
 
 def test_only_adapters_get_gradients() -> None:
-    model, _ = adapted(quantized=True)
+    model, _ = adapted(quantized=True, tokens=ROWS)
     model.train()
     model(IDS).sum().backward()
     assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
+    assert {name for name, p in model.named_parameters() if p.requires_grad and "lora_" not in name} == {
+        "model.embed_tokens.rows", "lm_head.rows"
+    }
 
 
 def test_a_wrong_setting_is_told() -> None:
