@@ -169,6 +169,7 @@ class Refinement:
             self._done.add(index)
             had += index in chunk
             self._tell(index, about)
+            count_split(about, len(self.splits) - len(self._done))
         return had
 
     def _stream(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -194,7 +195,6 @@ class Refinement:
         tell_split(get_run_logger(), self.work, key, about)
         if about["states"].get("quarantined"):
             self.aside.update(set_aside(self.work, key))
-        count_split(about)
         self.progress("refine", len(self._done), len(self.splits), about)
 
 

@@ -99,7 +99,7 @@ def test_dashboard_asks_for_metrics_that_there_are(tmp_path: Path) -> None:
     script = """
 import sys
 from flows.metrics import count_phase, count_split
-count_split({"states": {"kept": 2, "quarantined": 1}, "rules": {"language/other": 1}, "bytes": 10})
+count_split({"states": {"kept": 2, "quarantined": 1}, "rules": {"language/other": 1}, "bytes": 10}, 3)
 count_phase("dedup", 1.0)
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
