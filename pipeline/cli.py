@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,12 @@ def main() -> None:
         app()
 
 
+# What a disk, a quota or a permission says: the user's to mend, wherever it is met.
+_USERS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR}
+)
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Errors and Ctrl-C as a person wants to meet them."""
@@ -70,10 +77,26 @@ def told() -> Iterator[None]:
     except GristmillError as error:
         err.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in _USERS:
+            raise
+        # Names what could not be written or read; where it names nothing, it was what the shell opened for us.
+        named = str(error.filename or "the output")
+        err.print(f"[bold red]error[/] {escape(named)}: {escape(error.strerror or str(error))}", soft_wrap=True)
+        _leave_stdout()
+        sys.exit(1)
     except SystemExit as leaving:
         if leaving.code == 130:  # Ctrl-C
             err.print("\nstopped; nothing is lost. The same command goes on from here.")
         raise
+
+
+def _leave_stdout() -> None:
+    """What a full disk would not take cannot be flushed at exit either, and Python would say so with a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.command()
@@ -380,11 +403,13 @@ def recipe_diff(one: Annotated[str, typer.Argument()], other: Annotated[str, typ
 def _export_tokens(dataset: str, folder: Path) -> None:
     from pipeline.store import Folder
     from pipeline.tokens import export_bin
+    from pipeline.tokens.parts import Part
 
-    for part in ("train", "validation"):
-        if Folder(dataset).exists(f"tokens/{part}-00000.parquet"):
-            for entry in export_bin(dataset, str(folder), part):
-                out.print(f"{folder}/{entry.name}")
+    parts: tuple[Part, ...] = ("train", "validation")
+    there = [part for part in parts if Folder(dataset).exists(f"tokens/{part}-00000.parquet")]
+    for part in there or parts[:1]:  # where none is there, the export says so
+        for entry in export_bin(dataset, str(folder), part):
+            out.print(f"{folder}/{entry.name}")
 
 
 def _recipe(preset: str, settings: list[str]) -> Any:

@@ -241,6 +241,27 @@ def test_output_into_a_closed_pipe_is_no_error(published: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_output_onto_a_full_disk_is_told(published: Path) -> None:
+    for words, given in ((f"stats {published}", ""), (f"stats {published} --json", ""), ("step pii", '{"text": "hi"}')):
+        command = f"{sys.executable} -m pipeline {words} > /dev/full"
+        done = subprocess.run(["bash", "-c", command], input=given, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert "No space left" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_sample_grows_only_where_one_may_write(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    error = gristmill("sample", tmp_path / "taken", "--pages", "4", code=1).stderr.replace("\n", "")
+    assert str(tmp_path / "taken") in error
+
+
+def test_an_export_of_nothing_is_an_error(tmp_path: Path) -> None:
+    error = gristmill("export", tmp_path / "none", "--to", "bin", "-o", tmp_path / "bin", code=1).stderr
+    assert "no token shards" in error
+    assert not (tmp_path / "bin").exists()
+
+
 def test_a_disk_that_is_full_stops_the_run_and_it_goes_on_later(published: Path, tmp_path: Path) -> None:
     """A file size limit stands for a full disk: the kernel refuses the write in the middle of a file."""
     settings = " ".join(f"--set {setting}" for setting in SETTINGS)
