@@ -12,6 +12,7 @@
     faults.py       which errors are worth another try, and how an error is told
     logs.py         log lines of worker processes, brought to the run's log
     metrics.py      what Prometheus reads
+    traces.py       what an OpenTelemetry collector gets
     automations.py  what a self-hosted server lacks: zombies are crashed, crashed runs are run again, webhooks
     deployments.py  `gristmill deploy`
     upkeep.py       what automations miss, because a server died over their events

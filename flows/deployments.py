@@ -15,7 +15,7 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import WorkerStatus
-from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from flows.automations import install
@@ -45,11 +45,25 @@ def pools_without_worker(file: Path = PREFECT_YAML) -> list[str]:
     """The work pools of the deployments whose runs nobody would take now."""
     pools = sorted({one["work_pool"]["name"] for one in _read(file)})
     with _client() as client:
-        return [
-            pool
-            for pool in pools
-            if not any(worker.status == WorkerStatus.ONLINE for worker in client.read_workers_for_work_pool(pool))
-        ]
+        return [pool for pool in pools if not has_worker(client, pool)]
+
+
+def has_worker(client: SyncPrefectClient, pool: str) -> bool:
+    """Whether a worker looks for runs of the pool now."""
+    return any(worker.status == WorkerStatus.ONLINE for worker in client.read_workers_for_work_pool(pool))
+
+
+def no_worker(pool: str) -> str:
+    """What is said of a pool whose runs nobody takes."""
+    return f"no worker takes runs of the pool {pool}: start one with `gristmill worker --pool {pool}`"
+
+
+def stands(pool: str) -> bool:
+    """Whether the server has a work pool of that name. Raises GristmillError where no server answers or lets us in."""
+    with _client() as client, suppress(ObjectNotFound):
+        client.read_work_pool(pool)
+        return True
+    return False
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
@@ -76,6 +90,8 @@ def _client() -> Iterator[SyncPrefectClient]:
         raise GristmillError(
             "no Prefect server is named", "PREFECT_API_URL", "Start one with `gristmill up`, or name yours."
         )
+    if "://" not in url:
+        raise GristmillError("this is no URL", f"PREFECT_API_URL={url}", "It is like http://127.0.0.1:4200/api.")
     where = f"{urlsplit(url).scheme}://{urlsplit(url).netloc.rpartition('@')[2]}"
     with get_client(sync_client=True) as client:
         _check(client, where)
@@ -87,7 +103,7 @@ def _check(client: SyncPrefectClient, where: str) -> None:
     fault = client.api_healthcheck()
     if fault is not None:
         raise GristmillError(
-            "the Prefect server does not answer", where, "Is it up, and is PREFECT_API_URL right?"
+            "the Prefect server does not answer", where, "Is it up, and is PREFECT_API_URL right? It ends in /api."
         ) from fault
     try:
         client.read_work_pools(limit=1)
@@ -122,6 +138,9 @@ def _register(file: Path) -> None:
     done = subprocess.run(command, env=environment, cwd=file.resolve().parent, capture_output=True, text=True)
     if done.returncode:
         told = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        frames = any(line.startswith("Traceback") for line in told)
         raise GristmillError(
-            f"prefect deploy failed: {told[-1] if told else done.returncode}", str(file), "\n  ".join(told[-8:-1])
+            f"prefect deploy failed: {told[-1] if told else done.returncode}",
+            str(file),
+            "Check its entrypoints and parameters." if frames else "\n  ".join(told[-8:-1]),
         )

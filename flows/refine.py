@@ -38,6 +38,7 @@ from flows.forms import Machines
 from flows.logs import WithLogs
 from flows.metrics import count_split
 from flows.showing import Bar, set_aside, show_set_aside, tell_split
+from flows.traces import note_split, trace_run
 from pipeline.commands.run import open_executor
 from pipeline.errors import GristmillError
 from pipeline.pool import Executor
@@ -48,6 +49,7 @@ from pipeline.sources import Split
 from pipeline.sources.split import InputFile
 from pipeline.store import Folder, Manifest
 
+trace_run()  # here, because the engine opens a run's span as soon as it has imported the flow
 DOWNLOADS = "gristmill-commoncrawl"  # global concurrency limit: flow runs that read from Common Crawl at once
 SHARD = "refine/shard"  # the deployment that flow runs of a spread run are of
 SHARD_TRIES = 3
@@ -170,6 +172,7 @@ class Refinement:
             had += index in chunk
             self._tell(index, about)
             count_split(about, len(self.splits) - len(self._done))
+            note_split(about)
         return had
 
     def _stream(self) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import typer
 
+from flows.traces import ENDPOINT, require_exporter
 from pipeline.errors import GristmillError
 
 POOL = "gristmill"
@@ -37,6 +38,18 @@ QUIET = {
     "PREFECT_CLIENT_MAX_RETRIES": "7",
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,502,504",
 }
+
+
+def observe(json_logs: bool, traces: str) -> None:
+    """Set how workers and their flow runs log, and the collector (URL) that gets their traces; both before they start.
+
+    Raises GristmillError where traces are wanted and what sends them is not installed.
+    """
+    if json_logs:
+        os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER"] = "json"
+    if traces:
+        os.environ[ENDPOINT] = traces
+    require_exporter()
 
 
 def run_server(
@@ -67,11 +80,14 @@ def run_server(
         server = Kept("server", _prefect("server", "start", "--host", host, "--port", str(port)))
         stack.enter_context(server)
         _wait_for(f"{address}/api/health", server, stopped)
-        from flows.deployments import PREFECT_YAML, deploy
+        from flows.deployments import PREFECT_YAML, deploy, no_worker, pools_without_worker
 
         # The pool's limit, not the workers' own: under that, Prefect's worker dies, with all that it runs, when a run
         # is resumed before the process that suspended it has quite gone.
         names = deploy(file or PREFECT_YAML, webhook, workers * runs)
+        for pool in pools_without_worker(file or PREFECT_YAML):
+            if pool != POOL:  # ours follows
+                typer.echo(no_worker(pool), err=True)
         kept = [server]
         for number in range(1, workers + 1):
             start = ("worker", "start", "--pool", POOL, "--type", "process")
@@ -90,13 +106,14 @@ def run_server(
 def run_worker(pool: str, queue: str, runs: int, name: str, metrics_host: str, metrics_port: int) -> None:
     """Keep a worker of the server that PREFECT_API_URL names, and its metrics, until asked to stop (SIGINT, SIGTERM).
 
-    Raises GristmillError where no server is named, or the metrics' port is taken.
+    Raises GristmillError where no server is named, or it does not answer, refuses us or is of another version, or
+    where the metrics' port is taken.
     """
     environment_for_clients()
-    if not os.environ.get("PREFECT_API_URL"):
-        raise GristmillError(
-            "no Prefect server is named", "PREFECT_API_URL", "Start one with `gristmill up`, or name yours."
-        )
+    from flows.deployments import stands
+
+    if not stands(pool):
+        typer.echo(f"there was no work pool {pool}: no deployment sends its runs there yet", err=True)
     with contextlib.ExitStack() as stack:
         if metrics_port:
             stack.enter_context(_metrics(metrics_host, metrics_port))

@@ -24,11 +24,13 @@ from pydantic import BaseModel
 
 from flows.faults import RETRY_SECONDS, failed, retry_if_it_passes
 from flows.showing import artifact_key
+from flows.traces import trace_run
 from flows.train_forms import Devices, Horizon, Shape, Tuning, Watching, pretrain_config, sft_config
 from flows.train_showing import shown
 from pipeline.errors import GristmillError
 from pipeline.recipe import digest
 
+trace_run()  # here, because the engine opens a run's span as soon as it has imported the flow
 TRAINED = "gristmill.model.trained"  # the event on which what comes after training is triggered
 GPU = "gristmill-gpu"  # global concurrency limit: trainings at once, each of which fills its GPUs' memory
 LEASE_SECONDS = 60  # after which the slot of a killed run is free: its next try waits for no longer

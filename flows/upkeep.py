@@ -1,7 +1,7 @@
 """What automations miss: they live on events, and events are lost with the server that dies over them.
 
 `gristmill up` and every `gristmill worker` look once a minute for runs that died unnoticed and for crashes that nobody
-answered. Where automations have done their work, this finds nothing; done twice, it does no harm.
+answered, and for late runs that nobody will take. Where automations have done their work, this finds nothing; done twice, it does no harm.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from prefect.client.schemas.filters import (
     FlowRunFilterEndTime,
     FlowRunFilterIdempotencyKey,
     FlowRunFilterState,
+    FlowRunFilterStateName,
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
-from prefect.states import Cancelled, Crashed
+from prefect.states import Cancelled, Crashed, Late
 
 from flows.automations import CANCELLING_SECONDS, PENDING_SECONDS, RERUN, TAG, UPKEEP, WINDOW_SECONDS
+from flows.deployments import has_worker, no_worker
 from flows.rerun import MOST_TRIES, answer_key, run_again, tries
 
 EVERY_SECONDS = 60.0
@@ -45,7 +47,7 @@ def keep_up(stopped: threading.Event) -> None:
 
 
 def sweep(client: SyncPrefectClient, silent: set[UUID]) -> set[UUID]:
-    """Crash what died unnoticed, and answer crashes; returns the runs that are silent now.
+    """Crash what died unnoticed, tell why nobody takes a run, and answer crashes; returns the runs that are silent now.
 
     A running one is dead if it was `silent` at the last sweep too: after a pause of the server, its heartbeats are
     heard again before the next one.
@@ -61,9 +63,28 @@ def sweep(client: SyncPrefectClient, silent: set[UUID]) -> set[UUID]:
     for run in _in_state(client, StateType.CANCELLING):
         if _age(run, now) > CANCELLING_SECONDS:
             client.set_flow_run_state(run.id, Cancelled(message="its worker did not say that it is gone"))
+    _tell_why_late(client)
     for run in _unanswered(client, now):
         run_again(client, run, MOST_TRIES, _logger)
     return quiet - silent
+
+
+def _tell_why_late(client: SyncPrefectClient) -> None:
+    """Late runs of a pool without worker say so in their state; they are as late as before, for the first worker."""
+    late = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Late"])),
+            tags=FlowRunFilterTags(all_=[TAG]),
+        ),
+        limit=200,
+    )
+    untold = [(run, run.state) for run in late if run.state and not run.state.message]
+    pools = {run.work_pool_name for run, _ in untold if run.work_pool_name}
+    empty = {pool for pool in pools if not has_worker(client, pool)}
+    for run, state in untold:
+        if run.work_pool_name in empty:
+            told = Late(scheduled_time=state.state_details.scheduled_time, message=no_worker(run.work_pool_name))
+            client.set_flow_run_state(run.id, told, force=True)  # it was Late before, which is no transition
 
 
 def _in_state(client: SyncPrefectClient, state: StateType) -> list[FlowRun]:

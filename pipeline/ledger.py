@@ -73,7 +73,7 @@ def nearest_urls(dataset: Dataset, url: str, most: int = 5) -> list[str]:
     for table in dataset.ledger(["url"]):
         for candidate in pc.unique(table["url"]).to_pylist():
             if wanted and candidate and wanted in candidate.lower():
-                found.append(candidate)
+                found += [candidate] if candidate not in found else []
                 if len(found) == most:
                     return found
     return found
@@ -211,7 +211,8 @@ def _step_story(row: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
         for rule in step.rules:
             limit = getattr(step, rule.setting)
             if rule.value in values and limit is not None:
-                limits.setdefault(rule.value, []).append(f"{rule.keep} {limit}")
+                number = int(limit) if isinstance(limit, bool) else limit
+                limits.setdefault(rule.value, []).append(f"{rule.keep} {number}")
         verdict = row["state"] if ended else "passed"
         told.append({"step": step.label, "verdict": verdict, "values": values, "limits": limits})
         if ended:

@@ -70,15 +70,8 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _check_order(self) -> Recipe:
-        labels = [step.label for step in self.steps]
-        for label in labels:
-            if labels.count(label) > 1:
-                raise ValueError(f"the step {label} stands there twice")
-        texts = [i for i, step in enumerate(self.steps) if step.takes == "text"]
-        makers = [i for i, step in enumerate(self.steps) if "text" in step.gives and step.takes == "html"]
-        if texts and makers and texts[0] < makers[0]:
-            first, maker = self.steps[texts[0]].label, self.steps[makers[0]].label
-            raise ValueError(f"the step {first} needs the text that {maker} makes: put it after {maker}")
+        if misplaced := _misplaced(self.steps):
+            raise ValueError(misplaced[1])
         return self
 
     @property
@@ -128,17 +121,36 @@ class Recipe(BaseModel):
     def with_settings(self, settings: Iterable[str]) -> Recipe:
         """A copy with `gopher_quality.min_words=30`-like settings changed; the value is read as YAML.
 
-        Raises GristmillError where a name is not in the recipe or a value is impossible.
+        `early_language=off` leaves that step out. Raises GristmillError where a name is not in the recipe or a value is impossible.
         """
         data = self.plain()
+        switches = {step.name for step in self.steps}
         for setting in settings:
-            path, _, value = setting.partition("=")
-            if not _:
+            name, equals, value = setting.partition("=")
+            if not equals:
                 raise GristmillError(
                     "a setting is NAME=VALUE", setting, "For example --set gopher_quality.min_words=30"
                 )
-            _set(data, path.strip().split("."), _value(value, setting), setting)
+            name, parsed = name.strip(), _value(value, setting)
+            if name in switches and parsed is False:
+                data["steps"] = [entry for entry in data["steps"] if name not in entry]
+            else:
+                _set(data, name.split("."), parsed, setting)
         return _validated(data, "--set", None)
+
+
+def _misplaced(steps: Sequence[Step]) -> tuple[int, str] | None:
+    """Which step cannot stand where it stands, and why."""
+    labels = [step.label for step in steps]
+    for i, label in enumerate(labels):
+        if label in labels[:i]:
+            return i, f"the step {label} stands there twice"
+    texts = [i for i, step in enumerate(steps) if step.takes == "text"]
+    makers = [i for i, step in enumerate(steps) if "text" in step.gives and step.takes == "html"]
+    if texts and makers and texts[0] < makers[0]:
+        first, maker = labels[texts[0]], labels[makers[0]]
+        return texts[0], f"the step {first} needs the text that {maker} makes: put it after {maker}"
+    return None
 
 
 def _value(text: str, setting: str) -> Any:
@@ -199,9 +211,26 @@ def parse_recipe(text: str, where: str) -> Recipe:
         raise GristmillError(
             f"this is not YAML: {error.problem}", f"{where}, line {line}", "Mend that line."
         ) from error
+    _check_keys(root, where)
     if not isinstance(data, dict):
         raise GristmillError("a recipe is a mapping", where, "See `gristmill recipe show default`.")
     return _validated(data, where, root)
+
+
+def _check_keys(node: yaml.Node | None, where: str) -> None:
+    """Refuse a key that stands twice in one mapping: YAML would take the last one without a word."""
+    below = node.value if isinstance(node, (yaml.MappingNode, yaml.SequenceNode)) else []
+    seen: dict[str, int] = {}
+    for child in below:
+        key, value = child if isinstance(child, tuple) else (None, child)
+        if key is not None:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                raise GristmillError(
+                    f"{name} stands there twice, first in line {seen[name]}", f"{where}, line {line}", "Take one away."
+                )
+            seen[name] = line
+        _check_keys(value, where)
 
 
 def _build_step(entry: Any) -> Step:
@@ -222,6 +251,7 @@ def _name_and_settings(entry: Any) -> tuple[str, Any]:
 
 def _validated(data: dict[str, Any], where: str, root: yaml.Node | None) -> Recipe:
     """The recipe, or a GristmillError that names line and mistake. Steps first: their errors know their place best."""
+    steps: list[Step] = []
     for index, entry in enumerate(data.get("steps") or []):
         place: tuple[str | int, ...] = ("steps", index)
         try:
@@ -238,9 +268,11 @@ def _validated(data: dict[str, Any], where: str, root: yaml.Node | None) -> Reci
             )
         cls = step_class(name)
         try:
-            cls.model_validate(settings)
+            steps.append(cls.model_validate(settings))
         except ValidationError as error:
             raise _mistake(error, cls, where, root, (*place, name)) from None
+    if misplaced := _misplaced(steps):
+        raise GristmillError(misplaced[1], _line(where, root, ("steps", misplaced[0])), "Mend that step.")
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
@@ -265,6 +297,8 @@ def _mistake(
     value = "" if isinstance(first["input"], dict) else f" (it is {first['input']!r})"
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
+    if first["type"] == "tuple_type":  # pydantic's word; in YAML it is a list
+        message = "input should be a list, like [a, b]"
     return GristmillError(f"{name}: {message}{value}" if name else message, place, "Mend that setting.")
 
 

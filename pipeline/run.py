@@ -386,8 +386,9 @@ def _nothing_left(refined: Sequence[dict[str, Any]]) -> GristmillError:
         f"{rule} {count:,}" for rule, count in sorted(taken.items(), key=lambda item: (-item[1], item[0]))[:6]
     )
     records = sum(about["records"] for about in refined)
+    of = f"survived of {records:,} records (taken by {most})" if records else "came in: the inputs hold no record"
     return GristmillError(
-        f"no document survived of {records:,} records (taken by {most}), so there is nothing to train a tokenizer on",
+        f"no document {of}, so there is nothing to train a tokenizer on",
         "",
         "Loosen the recipe with --set or another --preset; or name a tokenizer (--set tokenizer.path=FILE): then ledger and "
         "report are published, and show the pages that were dropped.",

@@ -47,6 +47,7 @@ def test_looking_at_a_dataset(published: Path) -> None:
     assert first["text"] in gristmill("head", published, "-n", "1").stdout
     story = gristmill("explain", first["url"], "-d", published).stdout
     assert "kept" in story
+    assert "truncated 0 (<= 1)" in story
     assert "gopher_quality" in story
     (told,) = json.loads(gristmill("explain", first["id"], "-d", published, "--json").stdout)
     assert told["record_id"] == first["id"]
@@ -199,6 +200,8 @@ def test_a_run_that_nothing_survives_says_what_took_it_all(tmp_path: Path) -> No
     told = gristmill(*words, code=1).stderr
     assert "no document survived of 1 records" in told
     assert "/" in told.split("taken by ")[1]
+    pages.write_text("\n")
+    assert "the inputs hold no record" in gristmill(*words[:4], tmp_path / "none", code=1).stderr
 
 
 def test_a_plan_brackets_what_the_run_then_takes(tmp_path: Path) -> None:

@@ -48,8 +48,12 @@ def test_a_step_by_name_alone_has_its_defaults() -> None:
         ("name: mine", "name: mine\ndedup: {bands: 0}", 2, "dedup.bands"),
         ("name: mine", "name: mine\ndedup: {banks: 3}", 2, "did you mean bands?"),
         ("name: mine", "name: [mine", 2, "not YAML"),
-        ("  - record_gate\n", "  - record_gate\n  - record_gate\n", 1, "twice"),
-        ("  - record_gate\n", "  - gopher_repetition\n", 1, "put it after extract"),
+        ("  - record_gate\n", "  - record_gate\n  - record_gate\n", 4, "the step record_gate stands there twice"),
+        ("  - record_gate\n", "  - gopher_repetition\n", 3, "put it after extract"),
+        ("min_words: 30", "min_words: 30\n      min_words: 40", 7, "min_words stands there twice, first in line 6"),
+        ("name: mine", "name: mine\nname: yours", 2, "name stands there twice"),
+        ("min_words: 30", "max_words: 30", 5, "is above max_words (30.0): no page could pass"),
+        ("name: mine", "name: mine\ndedup: {against: here}", 2, "a list, like [a, b]"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(before: str, after: str, line: int, told: str) -> None:
@@ -76,6 +80,16 @@ def test_settings_from_the_command_line() -> None:
         ("x", "NAME=VALUE"),
     ):
         with pytest.raises(GristmillError, match=told):
+            recipe.with_settings([wrong])
+
+
+def test_a_step_can_be_left_out_from_the_command_line() -> None:
+    recipe = parse_recipe(SMALL, "mine.yaml")
+    assert [step.name for step in recipe.with_settings(["record_gate=off"]).steps] == [
+        step.name for step in recipe.steps if step.name != "record_gate"
+    ]
+    for wrong in ("record_gat=off", "dedup=off", "record_gate=on"):
+        with pytest.raises(GristmillError):
             recipe.with_settings([wrong])
 
 

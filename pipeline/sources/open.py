@@ -49,7 +49,7 @@ def open_url(url: str, size: int, content: str, until: int | None = None) -> IO[
 def unreadable(path: str, error: OSError) -> GristmillError:
     """What to tell the user where a file or folder of the input cannot be opened."""
     if isinstance(error, FileNotFoundError):
-        return GristmillError("no such file", where=path, todo="Check the path given with --input.")
+        return GristmillError("no such file", where=path, todo="Check the path.")
     if isinstance(error, PermissionError):
         return GristmillError("no permission to read it", where=path, todo="Give yourself read access to it.")
     return GristmillError(f"cannot read it: {error.strerror or error}", where=path)

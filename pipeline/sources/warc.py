@@ -27,7 +27,8 @@ def read_warc(source: IO[bytes], split: Split, reading: Reading, limits: Limits)
         reading.stop = piece.offset + piece.length
         account(page, reading)
         yield page
-    if set(reading.records) == {LOST} and split.start == 0 and split.end >= split.file.size:
+    nothing = set(reading.records) == {LOST} and split.start == 0 and split.end >= split.file.size
+    if nothing and reading.state != "truncated":  # an archive that is cut off in its first record is one
         reading.state = "not-an-archive"
 
 

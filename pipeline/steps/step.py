@@ -51,6 +51,14 @@ class Step(BaseModel):
             limit = getattr(self, rule.setting)
             if limit is not None and not limit >= 0:
                 raise ValueError(f"{rule.setting} cannot be {limit}: it must be 0 or more")
+        for low in self.rules:
+            for high in self.rules:
+                if low.value == high.value and low.keep[0] == ">" and high.keep[0] == "<":
+                    least, most = getattr(self, low.setting), getattr(self, high.setting)
+                    if least is not None and most is not None and least > most:
+                        raise ValueError(
+                            f"{low.setting} ({least}) is above {high.setting} ({most}): no page could pass"
+                        )
         return self
 
     @property

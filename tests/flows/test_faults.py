@@ -1,17 +1,24 @@
-"""Runs that crash every time, that are spread over workers, and whose result nobody can store."""
+"""Runs that crash every time, that are spread over workers, that nobody takes, and how a run is watched from outside."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+import yaml
 
+from flows.automations import TAG
+from flows.traces import ENDPOINT
 from tests.conftest import tree
+from tests.flows.collector import collecting
 from tests.flows.conftest import Server, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -22,8 +29,9 @@ Stories = dict[str, Future[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def stories(server: Server) -> Iterator[Stories]:
-    with ThreadPoolExecutor() as threads:
-        yield {story.__name__: threads.submit(story, server) for story in (poisoned, spread, called_off, full)}
+    lived = (poisoned, spread, called_off, full, unserved, observed)
+    with ThreadPoolExecutor(len(lived)) as threads:
+        yield {story.__name__: threads.submit(story, server) for story in lived}
 
 
 def poisoned(server: Server) -> dict[str, Any]:
@@ -73,6 +81,27 @@ def full(server: Server) -> dict[str, Any]:
     return server.ends(run, "Completed")
 
 
+def unserved(server: Server) -> dict[str, Any]:
+    """In a work pool that has no worker."""
+    server.post("work_pools/", {"name": "elsewhere", "type": "process"})
+    flow = server.get("deployments/name/curate/files")["flow_id"]
+    server.post("deployments/", {"name": "elsewhere", "flow_id": flow, "work_pool_name": "elsewhere", "tags": [TAG]})
+    run = server.start("curate/elsewhere", server.parameters("elsewhere"))
+    return dict(wait_for(lambda: server.run(run)["state"]["message"] and server.run(run), "a reason"))
+
+
+def observed(server: Server) -> dict[str, Any]:
+    """With traces and JSON logs, as `gristmill up` and `worker` set them for all their runs."""
+    with collecting() as collector:
+        settings = {"PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json", ENDPOINT: collector.url}
+        run = server.start("curate/files", server.parameters("observed"), job_variables={"env": settings})
+        name = server.ends(run, "Completed")["name"]
+        wait_for(lambda: any(span.name == name for _, span in collector.spans), "the run's span")
+    lines = (server.home / "up.log").read_text().splitlines()
+    logged = [orjson.loads(line) for line in lines if line.startswith("{") and run in line]
+    return {"name": name, "spans": [span for _, span in collector.spans], "logged": logged}
+
+
 def test_what_crashes_every_time_is_left_to_a_person(stories: Stories) -> None:
     story = stories["poisoned"].result()
     assert story["message"].endswith("crashed 3 times; see its log")
@@ -106,3 +135,37 @@ def test_a_result_store_that_takes_nothing_costs_no_dataset_and_is_told(
         lambda: [line for line in server.logs(run["id"]) if "persisting result" in line["message"]], "a line"
     )
     assert "not-a-folder" in told[0]["message"]
+
+
+def test_a_run_that_nobody_takes_says_so(stories: Stories) -> None:
+    state = stories["unserved"].result()["state"]
+    assert (state["type"], state["name"]) == ("SCHEDULED", "Late")
+    assert "start one with `gristmill worker --pool elsewhere`" in state["message"]
+
+
+def test_a_run_is_traced_and_logged_as_json(stories: Stories) -> None:
+    pytest.importorskip(
+        "opentelemetry.exporter.otlp.proto.http", reason="pip install opentelemetry-exporter-otlp-proto-http"
+    )
+    story = stories["observed"].result()
+    (whole,) = [span for span in story["spans"] if span.name == story["name"]]
+    phases = {span.name for span in story["spans"] if span.parent_span_id == whole.span_id}
+    assert {"plan", "dedup", "tokenize", "publish"} < phases
+    assert [event for span in story["spans"] for event in span.events if event.name == "split refined"]
+    assert {line["levelname"] for line in story["logged"]} == {"INFO", "WARNING"}
+    assert {"plan", "dedup", "publish"} < {line.get("task_run_name") for line in story["logged"]}
+
+
+def test_a_deployment_of_no_flow_is_told_without_frames(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "prefect.yaml"
+    one = {"name": "x", "entrypoint": "flows.curate.nothing", "work_pool": {"name": "gristmill"}}
+    file.write_text(yaml.safe_dump({"pull": [], "deployments": [one]}))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "deploy", "--file", str(file)],
+        env={**os.environ, "PREFECT_API_URL": f"{server.address}/api", "PREFECT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "nothing" in done.stderr
+    assert "File " not in done.stderr

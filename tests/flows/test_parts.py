@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import resource
+import subprocess
+import sys
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,7 +20,8 @@ from flows.faults import passes
 from flows.forms import Machines, Output, RecipeForm, Source
 from flows.logs import WithLogs
 from flows.refine import MOST_TASKS, chunks, load_plan, save_plan
-from flows.server import run_server
+from flows.server import observe, run_server
+from flows.traces import ENDPOINT
 from flows.watch import drift
 from pipeline.errors import GristmillError
 from pipeline.pool import Pool, Serial
@@ -198,15 +202,27 @@ def test_a_server_for_others_wants_a_password_and_a_free_port(monkeypatch: pytes
             run_server("127.0.0.1", taken.getsockname()[1], 0, 1, 1, None, "")
 
 
-def test_deploy_says_what_is_wrong(tmp_path: Path) -> None:
-    import os
-    import subprocess
-    import sys
-
-    url = f"http://127.0.0.1:{free_port()}/api"
+@pytest.mark.parametrize("words", [["deploy"], ["worker", "--metrics-port", "0"]])
+@pytest.mark.parametrize(
+    ("url", "told"), [("http://127.0.0.1:{port}/api", "server does not answer"), ("127.0.0.1/api", "is no URL")]
+)
+def test_deploy_and_worker_say_what_is_wrong(tmp_path: Path, words: list[str], url: str, told: str) -> None:
+    url = url.format(port=free_port())
     environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "pipeline", "deploy"]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    command = [sys.executable, "-m", "pipeline", *words]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "the Prefect server does not answer" in done.stderr
+    assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_logs_and_traces_are_set_for_workers_and_their_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER", ENDPOINT)
+    for name in names:
+        monkeypatch.setenv(name, "")
+    observe(False, "")
+    assert [os.environ[name] for name in names] == ["", ""]
+    monkeypatch.setattr("flows.traces._EXPORTER", "opentelemetry.exporter.of.nobody")
+    with pytest.raises(GristmillError, match="what sends them is not installed"):
+        observe(True, "http://127.0.0.1:4318")
+    assert [os.environ[name] for name in names] == ["json", "http://127.0.0.1:4318"]

@@ -35,13 +35,13 @@ def stories(server: Server) -> Iterator[Stories]:
 
 def killed(server: Server) -> dict[str, Any]:
     """SIGKILL for the flow run's process when it has refined a split; then nothing but waiting."""
-    run, out = server.start("curate/files", server.parameters("killed")), server.home / "killed"
+    run, out = server.start("curate/files", server.parameters("killed"), tags=["killed"]), server.home / "killed"
     pid = server.pid(run)
     wait_for(lambda: refined(out) > 0, "a refined split", pause=0.01)
     os.kill(pid, signal.SIGKILL)
     server.ends(run, "Crashed")
     published = (out / "manifest.json").exists()
-    tagged = {"flow_runs": {"tags": {"all_": ["try:2"]}}}
+    tagged = {"flow_runs": {"tags": {"all_": ["killed", "try:2"]}}}
     second = wait_for(lambda: server.post("flow_runs/filter", tagged), "a second try")[0]
     server.ends(str(second["id"]), "Completed")
     return {"run": run, "published": published, "tries": server.post("flow_runs/filter", tagged)}
