@@ -223,6 +223,12 @@ def _step_story(row: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
 def _changed_steps(before: Recipe, after: Recipe, settings: list[str]) -> list[Step]:
     """The steps whose rules changed; only limits of rules can be judged from stored values."""
     changed = []
+    if [step.label for step in before.steps] != [step.label for step in after.steps]:
+        raise GristmillError(
+            "other steps than the run had: no stored value can answer",
+            f"--set {' --set '.join(settings)}",
+            "Set limits of a step to null to ask what it alone took, or run the recipe again.",
+        )
     for old, new in zip(before.steps, after.steps, strict=True):
         fields = {name for name in type(old).model_fields if getattr(old, name) != getattr(new, name)}
         limits = {"languages", "min_score", "min_score_by_language", "strict"} if isinstance(new, Language) else set()

@@ -142,6 +142,9 @@ def test_what_if_foretells_what_a_run_would_do(published: Path, tmp_path: Path) 
     looser = what_if(dataset, ["gopher_quality.min_words=1", "gopher_quality.min_stop_words=0"])
     assert sum(looser.back.values()) > 0
     assert set(looser.later) >= {"gopher_repetition", "c4_quality", "dedup"}
+    for other in ("gopher_quality=off", "steps=[pii]"):
+        with pytest.raises(GristmillError, match="other steps than the run had"):
+            what_if(dataset, [other])
     with pytest.raises(GristmillError, match="no stored value can answer"):
         what_if(dataset, ["extract.engine=trafilatura"])
 
