@@ -36,6 +36,7 @@ err = Console(stderr=True, highlight=False)
 Inputs = Annotated[
     list[str], typer.Option("--input", "-i", help="A file, glob, folder, HTTPS or S3 URL. May be given several times.")
 ]
+MoreInputs = Annotated[list[str], typer.Argument(hidden=True)]  # what a shell makes of --input crawl/*.warc.gz
 Preset = Annotated[str, typer.Option("--preset", "-p", help="A preset by name, or a recipe file (YAML).")]
 Settings = Annotated[list[str], typer.Option("--set", help="Change one setting: gopher_quality.min_words=30.")]
 Crawl = Annotated[str, typer.Option(help="A Common Crawl release, e.g. CC-MAIN-2026-43.")]
@@ -102,7 +103,8 @@ def _leave_stdout() -> None:
 @app.command()
 def run(
     out_folder: Annotated[str, typer.Option("--out", "-o", help="Folder or URL for the dataset.")],
-    inputs: Inputs = [],  # noqa: B006  # typer takes a list as the default of a repeated option
+    more_inputs: MoreInputs = [],  # noqa: B006  # typer takes a list as the default of what can be repeated
+    inputs: Inputs = [],  # noqa: B006  # likewise
     preset: Preset = "default",
     settings: Settings = [],  # noqa: B006  # likewise
     crawl: Crawl = "",
@@ -118,7 +120,7 @@ def run(
     """Refine, deduplicate, tokenise and publish. Run it again to resume: only what is missing is done."""
     from pipeline.commands.run import run_command
 
-    source = _sources(inputs, crawl, files, seed)
+    source = _sources([*inputs, *more_inputs], crawl, files, seed)
     with _progress(as_json) as progress:
         outcome = run_command(
             _recipe(preset, settings),
@@ -142,6 +144,7 @@ def run(
 
 @app.command()
 def plan(
+    more_inputs: MoreInputs = [],  # noqa: B006  # see run
     inputs: Inputs = [],  # noqa: B006  # see run
     preset: Preset = "default",
     settings: Settings = [],  # noqa: B006  # see run
@@ -157,7 +160,7 @@ def plan(
     """Run a sample, then predict hours, bytes, documents, tokens and cost of the whole, with an interval."""
     from pipeline.commands.plan import make_plan, show_plan
 
-    source = _sources(inputs, crawl, files, seed)
+    source = _sources([*inputs, *more_inputs], crawl, files, seed)
     workers = _cores(cluster) if cluster else workers
     with _progress(as_json) as progress:
         prediction = make_plan(_recipe(preset, settings), source, sample, seed, workers, core_hour_price, progress)

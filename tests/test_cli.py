@@ -89,6 +89,16 @@ def test_inputs_that_cannot_be_read_are_told_by_name(
     assert not (tmp_path / "ds/manifest.json").exists()
 
 
+def test_an_input_pattern_that_the_shell_spread_out_is_taken_whole(tmp_path: Path) -> None:
+    pages = '{"url": "http://a.example/", "text": "Too short to be kept, and nothing else is there."}\n'
+    files = [tmp_path / f"{name}.jsonl" for name in "abc"]
+    for file in files:
+        file.write_text(pages)
+    told = gristmill("run", "-o", tmp_path / "ds", "--workers", "1", "-i", *files, code=1).stderr
+    assert "no document survived of 3 records" in told
+    assert "no such file" in gristmill("plan", "-i", files[0], tmp_path / "d.jsonl", code=1).stderr
+
+
 def test_a_wrong_recipe_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("name: mine\nsteps:\n  - extract\n  - gopher_qualitty: {min_words: 3}\n")
     error = gristmill("recipe", "check", tmp_path / "mine.yaml", code=1).stderr.replace("\n", "")
