@@ -179,10 +179,11 @@ def explain(
     from pipeline.ledger import explain as explain_record
     from pipeline.store import Folder
 
-    opened = Dataset.open(Folder(dataset))
-    stories = explain_record(opened, what)
+    with _whole(dataset):
+        opened = Dataset.open(Folder(dataset))
+        stories = explain_record(opened, what)
+        near = [] if stories else nearest_urls(opened, what)
     if not stories:
-        near = nearest_urls(opened, what)
         todo = "Near it: " + ", ".join(near) if near else "Give a URL as it stands in the crawl, or a record_id."
         raise GristmillError("no record has this URL or record_id", what, todo)
     if as_json:
@@ -204,7 +205,8 @@ def what_if(
     from pipeline.ledger import what_if as ask
     from pipeline.store import Folder
 
-    answer = ask(Dataset.open(Folder(dataset)), settings)
+    with _whole(dataset):
+        answer = ask(Dataset.open(Folder(dataset)), settings)
     _print_json(answer) if as_json else show_what_if(out, answer, settings)
 
 
@@ -217,7 +219,9 @@ def head(
     """Look at the first documents of a dataset."""
     from pipeline.commands.stats import first_documents
 
-    for document in first_documents(dataset, number):
+    with _whole(dataset):
+        documents = list(first_documents(dataset, number))
+    for document in documents:
         if as_json:
             _print_json(document, indent=False)
         else:
@@ -231,7 +235,8 @@ def stats(dataset: DatasetFolder, as_json: AsJson = False) -> None:
     """The funnel: what came in, what each rule took, what was published."""
     from pipeline.commands.stats import funnel_of, show_funnel
 
-    _print_json(funnel_of(dataset)) if as_json else show_funnel(out, dataset)
+    with _whole(dataset):
+        _print_json(funnel_of(dataset)) if as_json else show_funnel(out, dataset)
 
 
 @app.command()
@@ -442,6 +447,23 @@ def _cores(cluster: str) -> int:
     if not (machines.isdigit() and cores.isdigit() and int(machines) * int(cores)):
         raise GristmillError("a cluster is MACHINESxCORES", f"--cluster {cluster}", "For example --cluster 20x64.")
     return int(machines) * int(cores)
+
+
+@contextmanager
+def _whole(dataset: str) -> Iterator[None]:
+    """A dataset's file that is gone, or that Parquet cannot read, as the user's to mend."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        gone = isinstance(error, FileNotFoundError)
+        unreadable = type(error).__module__.startswith("pyarrow") or (isinstance(error, OSError) and not error.errno)
+        if not (gone or unreadable):
+            raise
+        raise GristmillError(
+            f"a file of this dataset is {'missing' if gone else 'damaged'} ({error})",
+            dataset,
+            "`gristmill verify` says which; `gristmill verify --discard` and the same run again make it anew.",
+        ) from error
 
 
 @contextmanager

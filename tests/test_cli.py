@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -267,6 +268,26 @@ def test_a_sample_grows_only_where_one_may_write(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     error = gristmill("sample", tmp_path / "taken", "--pages", "4", code=1).stderr.replace("\n", "")
     assert str(tmp_path / "taken") in error
+
+
+def test_looking_at_a_damaged_dataset_is_told(published: Path, tmp_path: Path) -> None:
+    dataset = tmp_path / "ds"
+    shutil.copytree(published, dataset)
+    for part in ("ledger", "text"):
+        for file in (dataset / part).iterdir():
+            os.truncate(file, 1000)
+    asked = (
+        ("explain", "https://a.example/", "-d", dataset),
+        ("what-if", "--set", "gopher_quality.min_words=3", "-d", dataset),
+        ("stats", dataset),
+        ("head", dataset),
+    )
+    for words in asked:
+        error = gristmill(*words, code=1).stderr.replace("\n", " ")
+        assert "is damaged" in error
+        assert "gristmill verify" in error
+    (dataset / "recipe.yaml").unlink()
+    assert "is missing" in gristmill("stats", dataset, code=1).stderr
 
 
 def test_an_export_of_nothing_is_an_error(tmp_path: Path) -> None:
