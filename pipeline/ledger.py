@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,13 @@ from pipeline.store.parquet import open_parquet
 _MASKS = {">=": np.less, ">": np.less_equal, "<=": np.greater, "<": np.greater_equal}  # true where the rule drops
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Dataset:
     """A published dataset: its folder, manifest and recipe."""
 
     folder: Folder
     manifest: Manifest
-    recipe: Recipe
+    given: Recipe | None = None  # where it is not published yet
 
     @classmethod
     def open(cls, folder: Folder) -> Dataset:
@@ -37,8 +38,13 @@ class Dataset:
             raise GristmillError(
                 "there is no published dataset", folder.url, "Name the --out folder of a run that came to its end."
             )
-        text = folder.read("recipe.yaml").decode()
-        return cls(folder, manifest, parse_recipe(text, folder.path("recipe.yaml")))
+        return cls(folder, manifest)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Read when it is asked for: a dataset whose recipe is damaged can still be verified."""
+        text = self.folder.read("recipe.yaml") if self.given is None else b""
+        return self.given or parse_recipe(text.decode(), self.folder.path("recipe.yaml"))
 
     def files(self, under: str) -> list[str]:
         return sorted(name for name in self.manifest.entries if name.startswith(f"{under}/"))

@@ -286,8 +286,11 @@ def test_looking_at_a_damaged_dataset_is_told(published: Path, tmp_path: Path) -
         error = gristmill(*words, code=1).stderr.replace("\n", " ")
         assert "is damaged" in error
         assert "gristmill verify" in error
+    shutil.rmtree(dataset)
+    shutil.copytree(published, dataset)
     (dataset / "recipe.yaml").unlink()
     assert "is missing" in gristmill("stats", dataset, code=1).stderr
+    assert "recipe.yaml" in gristmill("verify", dataset, code=1).stderr
 
 
 def test_an_export_of_nothing_is_an_error(tmp_path: Path) -> None:
