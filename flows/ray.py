@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from pipeline.pool import Crash, Pool
 A = TypeVar("A")
 B = TypeVar("B")
 RETRIES = 5  # of a task whose node died or ran out of memory
+KNOCK_SECONDS = 10.0
 AHEAD = 2  # tasks under way for each core: enough that none waits, few enough that 90,000 cost the driver nothing
 
 
@@ -49,10 +51,11 @@ class RayExecutor:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
             if address:
+                _knock(address)
                 self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             else:
                 self._ray.init(num_cpus=self._workers or os.cpu_count(), **quiet)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             told = str(error).strip().splitlines()
             raise GristmillError(
                 f"no Ray cluster answers there ({told[0] if told else type(error).__name__})",
@@ -109,6 +112,13 @@ class RayExecutor:
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens at HOST:PORT: Ray itself takes minutes to say so."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
 
 
 def _run_one(task: Any, item: Any, on_crash: Any, record_cpu_seconds: float, memory_bytes: int) -> Any:

@@ -14,6 +14,7 @@ import pytest
 from pipeline.errors import GristmillError
 from pipeline.recipe import load_recipe
 from tests.conftest import SAMPLE, tree
+from tests.flows.services import free_port
 
 pytestmark = pytest.mark.cluster
 
@@ -50,6 +51,17 @@ def test_without_ray_it_says_how_to_get_it() -> None:
 
     with pytest.raises(GristmillError, match="Ray is not installed"):
         open_executor(load_recipe("default"), 0, "ray", "")
+
+
+@needs_ray
+@pytest.mark.timeout(60)
+def test_an_address_where_nobody_listens_is_told_at_once() -> None:
+    from pipeline.commands.run import open_executor
+
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(GristmillError, match="no Ray cluster answers there") as told:
+        open_executor(load_recipe("default"), 0, "ray", address)
+    assert told.value.where == address
 
 
 def test_an_engine_that_nobody_offers_is_refused() -> None:
