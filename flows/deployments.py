@@ -10,11 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.objects import WorkerStatus
+from prefect.client.schemas.objects import DeploymentSchedule, WorkerStatus
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
@@ -29,15 +30,20 @@ PREFECT_YAML = _CHECKOUT if _CHECKOUT.exists() else Path(sys.prefix) / "share/gr
 def deploy(file: Path = PREFECT_YAML, webhook: str = "", runs: int = 0) -> list[str]:
     """Register everything with the server that PREFECT_API_URL names; returns the names of what stands there now.
 
-    `runs`: flow runs that all workers of a pool take at once; 0 leaves that to each worker's own limit.
+    A schedule that is switched on there stays on. `runs`: flow runs that all workers of a pool take at once; 0 leaves that to each worker's own limit.
     Raises GristmillError where the file is wrong or the server does not answer, refuses or is of another version.
     """
     wanted = _read(file)
     with _client() as client:
         for pool in sorted({one["work_pool"]["name"] for one in wanted}):
             _make_pool(client, pool, runs)
-        _register(file)
         names = [f"{one['entrypoint'].rpartition('.')[2]}/{one['name']}" for one in wanted]
+        on = {(name, schedule.slug) for name in names for _, schedule in _schedules(client, name) if schedule.active}
+        _register(file)
+        for name in names:
+            for deployment, schedule in _schedules(client, name):
+                if (name, schedule.slug) in on and not schedule.active:  # somebody switched it on in the UI
+                    client.update_deployment_schedule(deployment, schedule.id, active=True)
         return names + (install(client, webhook) if "rerun/crashed" in names else [])
 
 
@@ -120,6 +126,14 @@ def _check(client: SyncPrefectClient, where: str) -> None:
         ) from error
     except RuntimeError as error:
         raise GristmillError(str(error), where, "Use one version of Prefect on server and workers.") from error
+
+
+def _schedules(client: SyncPrefectClient, name: str) -> list[tuple[UUID, DeploymentSchedule]]:
+    """The schedules of a deployment with its id; none where it does not stand."""
+    with suppress(ObjectNotFound):
+        found = client.read_deployment_by_name(name)
+        return [(found.id, schedule) for schedule in found.schedules]
+    return []
 
 
 def _make_pool(client: SyncPrefectClient, name: str, runs: int) -> None:

@@ -156,16 +156,36 @@ def test_a_run_is_traced_and_logged_as_json(stories: Stories) -> None:
     assert {"plan", "dedup", "publish"} < {line.get("task_run_name") for line in story["logged"]}
 
 
+def test_a_schedule_that_was_switched_on_stays_on(server: Server, tmp_path: Path) -> None:
+    schedules = [{"cron": "17 5 1 1 *", "active": False, "slug": slug} for slug in ("wanted", "not-wanted")]
+    one = {"name": "yearly", "entrypoint": "flows.curate.curate", "schedules": schedules}
+    assert deploy(server, tmp_path, one).returncode == 0
+    found = server.get("deployments/name/curate/yearly")
+    (wanted,) = [schedule["id"] for schedule in found["schedules"] if schedule["slug"] == "wanted"]
+    server.api.patch(f"deployments/{found['id']}/schedules/{wanted}", json={"active": True}).raise_for_status()
+    assert deploy(server, tmp_path, one).returncode == 0
+    found = server.get("deployments/name/curate/yearly")
+    assert {schedule["slug"]: schedule["active"] for schedule in found["schedules"]} == {
+        "wanted": True,
+        "not-wanted": False,
+    }
+
+
 def test_a_deployment_of_no_flow_is_told_without_frames(server: Server, tmp_path: Path) -> None:
-    file = tmp_path / "prefect.yaml"
-    one = {"name": "x", "entrypoint": "flows.curate.nothing", "work_pool": {"name": "gristmill"}}
-    file.write_text(yaml.safe_dump({"pull": [], "deployments": [one]}))
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "deploy", "--file", str(file)],
-        env={**os.environ, "PREFECT_API_URL": f"{server.address}/api", "PREFECT_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
+    done = deploy(server, tmp_path, {"name": "x", "entrypoint": "flows.curate.nothing"})
     assert done.returncode == 1
     assert "nothing" in done.stderr
     assert "File " not in done.stderr
+
+
+def deploy(server: Server, folder: Path, deployment: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """`gristmill deploy` of one deployment, as a user calls it."""
+    file = folder / "prefect.yaml"
+    one = {"work_pool": {"name": "gristmill"}, **deployment}
+    file.write_text(yaml.safe_dump({"pull": [], "deployments": [one]}))
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", "deploy", "--file", str(file)],
+        env={**os.environ, "PREFECT_API_URL": f"{server.address}/api", "PREFECT_HOME": str(folder)},
+        capture_output=True,
+        text=True,
+    )
