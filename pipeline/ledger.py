@@ -215,7 +215,7 @@ def _step_story(row: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
         values = {c.removeprefix(f"{step.label}."): row[c] for c in step.columns if row.get(c) is not None}
         limits: dict[str, list[str]] = {}
         for rule in step.rules:
-            limit = getattr(step, rule.setting)
+            limit = step.limit(rule, row["language"] or "")
             if rule.value in values and limit is not None:
                 number = int(limit) if isinstance(limit, bool) else limit
                 limits.setdefault(rule.value, []).append(f"{rule.keep} {number}")
@@ -280,11 +280,13 @@ def _verdicts(step: Step, table: pa.Table) -> np.ndarray[Any, Any]:
         drops = (step.verdict(language, score) if language else None for language, score in found)
         verdict[:] = [drop.rule if drop else "" for drop in drops]
         return verdict
+    languages = [language or "" for language in table["language"].to_pylist()]
     for rule in reversed(step.rules):
-        limit = getattr(step, rule.setting)
-        if limit is None:
+        limits = {language: step.limit(rule, language) for language in set(languages)}
+        if not any(limit is not None for limit in limits.values()):
             continue
         values = table[f"{step.label}.{rule.value}"].to_numpy()
+        limit = np.array([limits[language] for language in languages], np.float64)  # None becomes nan, which keeps
         with np.errstate(invalid="ignore"):
             beyond = _MASKS[rule.keep](values, limit)
         verdict[beyond & ~np.isnan(values)] = rule.name

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pipeline.ledger import Dataset
 from pipeline.recipe import Recipe
 from pipeline.steps import Step
+from pipeline.steps.by_language import ByLanguage
 from pipeline.steps.language_loss import LanguageLoss, language_loss
 from pipeline.store import Folder, Manifest
 
@@ -211,6 +212,8 @@ class _Histograms:
 
 
 def _limits(column: str, step: Step) -> list[tuple[str, str, float]]:
+    if isinstance(step, ByLanguage) and step.by_language:
+        return []  # a line for each language would say nothing
     value = column.removeprefix(f"{step.label}.")
     asked = [(rule, getattr(step, rule.setting)) for rule in step.rules if rule.value == value]
     return [(rule.name, rule.keep, float(limit)) for rule, limit in asked if limit is not None]

@@ -65,11 +65,11 @@ class C4Quality(Step):
             page.text = found.text
         return drop
 
-    def judge(self, measured: Mapping[str, float | None]) -> Drop | None:
+    def judge(self, measured: Mapping[str, float | None], language: str = "") -> Drop | None:
         """datatrove stops at the first line that condemns a page, so that line's rule is the reason."""
-        drop = super().judge(measured)
+        drop = super().judge(measured, language)
         if drop and drop.rule == "lorem_ipsum" and measured.get("curly_bracket_first"):
-            return super().judge({**measured, "lorem_ipsum": None}) or drop
+            return super().judge({**measured, "lorem_ipsum": None}, language) or drop
         return drop
 
     @property

@@ -12,11 +12,12 @@ from datatrove.utils.text import TERMINAL_PUNCTUATION
 
 from pipeline.record import Drop, Page
 from pipeline.speed import prose_lines
-from pipeline.steps.step import Rule, Step
+from pipeline.steps.by_language import ByLanguage
+from pipeline.steps.step import Rule
 from pipeline.steps.words import reading, segmenter, tokenizer_version
 
 
-class FinewebQuality(Step):
+class FinewebQuality(ByLanguage):
     """Drop pages whose lines do not end like sentences, are short, repeat themselves, or are a list.
 
     The paper's text says 0.1 for repeated lines; its table 2, the code and the dataset have 0.01.
@@ -63,11 +64,11 @@ class FinewebQuality(Step):
             "newlines_per_word": lines.newlines / words if words else None,
         }
 
-    def judge(self, measured: Mapping[str, float | None]) -> Drop | None:
+    def judge(self, measured: Mapping[str, float | None], language: str = "") -> Drop | None:
         if not self.drop_at_limit:
-            return super().judge(measured)
+            return super().judge(measured, language)
         for rule in self.rules:
-            limit, value = getattr(self, rule.setting), measured.get(rule.value)
+            limit, value = self.limit(rule, language), measured.get(rule.value)
             at_limit = rule.value.endswith("_ratio") and value == limit
             if limit is not None and value is not None and (at_limit or not rule.keeps(value, limit)):
                 return Drop(rule.name, float(value), float(limit))
@@ -75,7 +76,7 @@ class FinewebQuality(Step):
 
     @property
     def version(self) -> str:
-        return tokenizer_version()
+        return f"{tokenizer_version()} {self.table_version}".rstrip()
 
 
 @cache

@@ -13,7 +13,8 @@ from pydantic import AfterValidator
 
 from pipeline.record import Page
 from pipeline.speed import line_repeats, line_tally
-from pipeline.steps.step import Rule, Step
+from pipeline.steps.by_language import ByLanguage
+from pipeline.steps.step import Rule
 from pipeline.steps.words import reading, segmenter, tokenizer_version
 
 
@@ -27,7 +28,7 @@ Limit = Annotated[float | None, AfterValidator(_off_if_zero)]
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
 
-class GopherRepetition(Step):
+class GopherRepetition(ByLanguage):
     """Drop pages that repeat themselves: lines, paragraphs, and n-grams of words.
 
     Values are shares: of lines or paragraphs by number, else of the text's characters. `top_n` is the most
@@ -87,10 +88,10 @@ class GopherRepetition(Step):
 
     @property
     def version(self) -> str:
-        return tokenizer_version()
+        return f"{tokenizer_version()} {self.table_version}".rstrip()
 
 
-class GopherQuality(Step):
+class GopherQuality(ByLanguage):
     """Drop pages whose words and lines do not look like prose."""
 
     name: ClassVar[str] = "gopher_quality"
@@ -125,7 +126,8 @@ class GopherQuality(Step):
         segmenter(self.language or "en")
 
     def measure(self, page: Page) -> Mapping[str, float | None]:
-        words = reading(page, self.language).tally(frozenset(self.stop_words))
+        stop_words = self.own(page.language).get("stop_words", self.stop_words)
+        words = reading(page, self.language).tally(frozenset(stop_words))
         lines = line_tally(page.text)
 
         def share(count: int, of: int) -> float | None:
@@ -144,4 +146,4 @@ class GopherQuality(Step):
 
     @property
     def version(self) -> str:
-        return tokenizer_version()
+        return f"{tokenizer_version()} {self.table_version}".rstrip()

@@ -74,12 +74,17 @@ class Step(BaseModel):
         """Measure the page and ask the rules; None keeps it."""
         measured = self.measure(page)
         self.note(page, measured)
-        return self.judge(measured)
+        return self.judge(measured, page.language)
 
-    def judge(self, measured: Mapping[str, float | None]) -> Drop | None:
+    def limit(self, rule: Rule, language: str) -> float | None:
+        """The rule's limit for a page in this language ("" where it is not known); None where the rule is off."""
+        limit: float | None = getattr(self, rule.setting)
+        return limit
+
+    def judge(self, measured: Mapping[str, float | None], language: str = "") -> Drop | None:
         """The first rule that does not keep these values, as a Drop."""
         for rule in self.rules:
-            limit = getattr(self, rule.setting)
+            limit = self.limit(rule, language)
             value = measured.get(rule.value)
             if limit is not None and value is not None and not rule.keeps(value, limit):
                 return Drop(rule.name, float(value), float(limit))
