@@ -29,7 +29,6 @@ from pipeline.dedup.rows import (
     locate,
     order_by,
     repeated,
-    stack,
     take,
 )
 from pipeline.dedup.shingles import mix
@@ -70,11 +69,9 @@ def scatter_bands(job: Job) -> Counts:
             rows = take(rows, present)
             signed += rows["chars"].size
             shared = {name: rows[name] for name in KEYS.names[1:]}
-            parts, bucket = [], []
-            for band, name in enumerate(bands):
-                parts.append({"key": rows[name], **shared})
-                bucket.append(key_bucket(rows[name], plan.band_buckets) + np.uint32(band * plan.band_buckets))
-            writer.add(stack(parts), np.concatenate(bucket))
+            for name in bands:  # the buckets of one band after those of another
+                bucket = key_bucket(rows[name], plan.band_buckets)
+                writer.add({"key": rows[name], **shared}, bucket, plan.band_buckets)
     return {"signed": signed}
 
 

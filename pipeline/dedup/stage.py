@@ -79,10 +79,14 @@ class BucketWriter:
         self._writer = pa.ipc.new_file(file, schema)
         self.rows = 0
 
-    def add(self, rows: Rows, bucket: Array) -> None:
-        """Write rows with the number of the bucket that each belongs to."""
-        order = np.argsort(bucket.astype(np.uint16 if self._buckets <= 1 << 16 else np.uint32), kind="stable")
-        ends = np.cumsum(np.bincount(bucket, minlength=self._buckets))
+    def add(self, rows: Rows, bucket: Array, buckets: int = 0) -> None:
+        """Write rows with the number of the bucket that each belongs to.
+
+        Rows that lie in only so many `buckets`, counted from where the last call ended, may be written by themselves.
+        """
+        buckets = buckets or self._buckets
+        order = np.argsort(bucket.astype(np.uint16 if buckets <= 1 << 16 else np.uint32), kind="stable")
+        ends = np.cumsum(np.bincount(bucket, minlength=buckets))
         batch = to_batch(take(rows, order), self._schema)
         for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
             self._writer.write_batch(batch.slice(start, end - start))
