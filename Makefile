@@ -36,7 +36,8 @@ test-cluster: setup .venv/.installed-cluster
 
 .venv/.installed-cluster: $(STAMP)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt \
-	  'prefect-redis==0.3.0' 'ray==2.60.0' playwright check-jsonschema kubernetes-validate
+	  'prefect-redis==0.3.0' 'ray==2.60.0' 'opentelemetry-exporter-otlp-proto-http==1.45.2' \
+	  playwright check-jsonschema kubernetes-validate
 	touch $@
 
 # SIGKILL to flow processes, workers, whole machines, server and database in turn, at random moments of a run, each of

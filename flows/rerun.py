@@ -29,6 +29,7 @@ from prefect.states import Cancelled, Cancelling, Completed, Crashed, Scheduled
 
 MOST_TRIES = 3
 _TRY = "try:"
+_PAGE = 200  # as many as a server tells at once; those that were answered are not among the next
 _SETTLE_SECONDS = 2.0  # a worker's own report of the crash may still be on its way
 
 
@@ -98,18 +99,18 @@ def _was_being_cancelled(client: SyncPrefectClient, run: FlowRun) -> bool:
 
 def _stop_children(client: SyncPrefectClient, run: FlowRun) -> int:
     """Runs that the dead run gave out would go on beside those that its successor gives out. Returns how many were."""
-    left = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(
-            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]),
-            state=FlowRunFilterState(
-                type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING])
-            ),
+    going = FlowRunFilter(
+        parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]),
+        state=FlowRunFilterState(
+            type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING])
         ),
-        limit=200,
     )
-    for child in left:
-        client.set_flow_run_state(child.id, Cancelling(message=f"{run.name} crashed, which had started it"))
-    return len(left)
+    stopped: set[UUID] = set()
+    while left := [one for one in client.read_flow_runs(flow_run_filter=going, limit=_PAGE) if one.id not in stopped]:
+        for child in left:
+            client.set_flow_run_state(child.id, Cancelling(message=f"{run.name} crashed, which had started it"))
+        stopped |= {child.id for child in left}
+    return len(stopped)
 
 
 def _close_tasks(client: SyncPrefectClient, run: FlowRun) -> int:
@@ -117,9 +118,14 @@ def _close_tasks(client: SyncPrefectClient, run: FlowRun) -> int:
     running = TaskRunFilter(
         state=TaskRunFilterState(type=TaskRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
     )
-    left = client.read_task_runs(
-        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), task_run_filter=running, limit=200
-    )
-    for one in left:
-        client.set_task_run_state(one.id, Crashed(message="the flow run's process was gone"), force=True)
-    return len(left)
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+    closed: set[UUID] = set()
+    while left := [
+        one
+        for one in client.read_task_runs(flow_run_filter=of_run, task_run_filter=running, limit=_PAGE)
+        if one.id not in closed
+    ]:
+        for one in left:
+            client.set_task_run_state(one.id, Crashed(message="the flow run's process was gone"), force=True)
+        closed |= {one.id for one in left}
+    return len(closed)

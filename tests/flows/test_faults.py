@@ -171,6 +171,27 @@ def test_a_schedule_that_was_switched_on_stays_on(server: Server, tmp_path: Path
     }
 
 
+def test_all_that_a_dead_run_left_is_closed_however_much_it_was(server: Server) -> None:
+    flow = server.post("flows/", {"name": "of-many-parts"})["id"]
+    dead = server.post("flow_runs/", {"flow_id": flow, "state": {"type": "CRASHED", "name": "Crashed"}})["id"]
+    going = {"type": "RUNNING", "name": "Running"}
+    for number in range(205):
+        task = {"flow_run_id": dead, "task_key": "part", "dynamic_key": str(number), "state": going}
+        server.post("task_runs/", task)
+    code = f"""
+from uuid import UUID
+from prefect.client.orchestration import get_client
+from flows.rerun import _close_tasks
+with get_client(sync_client=True) as client:
+    print(_close_tasks(client, client.read_flow_run(UUID({dead!r}))))
+"""
+    environment = {**os.environ, "PREFECT_API_URL": f"{server.address}/api"}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["205"]
+    left = {"flow_runs": {"id": {"any_": [dead]}}, "task_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
+    assert server.post("task_runs/filter", left) == []
+
+
 def test_a_deployment_of_no_flow_is_told_without_frames(server: Server, tmp_path: Path) -> None:
     done = deploy(server, tmp_path, {"name": "x", "entrypoint": "flows.curate.nothing"})
     assert done.returncode == 1
