@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from operator import ge, gt, le, lt
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -83,18 +84,41 @@ class Step(BaseModel):
 
     def judge(self, measured: Mapping[str, float | None], language: str = "") -> Drop | None:
         """The first rule that does not keep these values, as a Drop."""
-        for rule in self.rules:
-            limit = self.limit(rule, language)
-            value = measured.get(rule.value)
-            if limit is not None and value is not None and not rule.keeps(value, limit):
-                return Drop(rule.name, float(value), float(limit))
+        asked = self._asked.get(language)
+        if asked is None:
+            limits = ((rule, self.limit(rule, language)) for rule in self.rules)
+            asked = self._asked[language] = [(r.name, r.value, _KEEP[r.keep], at) for r, at in limits if at is not None]
+        for name, key, keeps, limit in asked:
+            value = measured.get(key)
+            if value is not None and not keeps(value, limit):
+                return Drop(name, float(value), float(limit))
         return None
+
+    @cached_property
+    def _asked(self) -> dict[str, list[tuple[str, str, Callable[[float, float], bool], float]]]:
+        """The rules that are on, with their limits, by language: looked up once, not for each page."""
+        return {}
 
     def note(self, page: Page, measured: Mapping[str, float | None]) -> None:
         """Put the measured values on the page under the ledger's column names."""
+        columns, values = self._columns, page.values
         for key, value in measured.items():
             if value is not None:
-                page.values[f"{self.label}.{key}"] = float(value)
+                column = columns.get(key)
+                if column is None:
+                    column = columns[key] = f"{self.label}.{key}"
+                values[column] = float(value)
+
+    @cached_property
+    def _columns(self) -> dict[str, str]:
+        return {}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other settings, without what was looked up under the old ones."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in ("_asked", "_columns"):
+            copy.__dict__.pop(name, None)
+        return copy
 
     def load(self) -> None:
         """Load models and lists now: a fault in them then stops the run before its first page."""
