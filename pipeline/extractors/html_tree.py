@@ -10,6 +10,7 @@ The oracle of the kernel in C (`pipeline/speed/native/page_tree.h`), and what ru
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Protocol
 
 from pipeline.extractors.html_tags import (
@@ -604,10 +605,13 @@ _QUIRKY_ALONE = re.compile(r"-//w3c//dtd html 4\.01 (?:transitional|frameset)//"
 
 def is_quirky(html: str) -> bool:
     """Whether a paragraph may hold a table (13.2.6.4.1): no doctype, or one of the old ones."""
-    doctype = _DOCTYPE.match(html[:4096])
-    if doctype is None:
-        return True
-    public = _PUBLIC.match(doctype[1])
+    doctype = _DOCTYPE.match(html, 0, 4096)
+    return doctype is None or _is_quirky_doctype(doctype[1])
+
+
+@lru_cache(1024)
+def _is_quirky_doctype(doctype: str) -> bool:
+    public = _PUBLIC.match(doctype)
     if public is None:
-        return not doctype[1].strip().lower().startswith("html")
+        return not doctype.strip().lower().startswith("html")
     return bool(_QUIRKY.match(public[1]) or (_QUIRKY_ALONE.match(public[1]) and not public[2]))

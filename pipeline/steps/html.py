@@ -29,11 +29,12 @@ def visible_windows(page: Page, size: int, least: int) -> Iterator[str]:
     if len(start) < least:
         return
     yield start
-    ends = list(accumulate(len(text) + 1 for text in texts))
-    if ends[-1] >= 2 * size:
-        middle = (ends[-1] - size) // 2
-        first = bisect_right(ends, middle)
-        yield _window(texts, first, middle - (ends[first - 1] if first else 0), size)
+    lengths = list(accumulate(map(len, texts)))  # with a space behind each, text i ends at lengths[i] + i + 1
+    whole = lengths[-1] + len(texts)
+    if whole >= 2 * size:
+        middle = (whole - size) // 2
+        first = bisect_right(range(len(texts)), middle, key=lambda i: lengths[i] + i + 1)
+        yield _window(texts, first, middle - (lengths[first - 1] + first if first else 0), size)
 
 
 def _window(texts: Sequence[str], first: int, at: int, size: int) -> str:
