@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from hashlib import blake2b
+from hashlib import sha256
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import GristmillError
@@ -127,11 +127,11 @@ def stat(place: str, hashed: bool = True) -> tuple[int, str]:
         size = os.stat(place).st_size
     except OSError as error:
         raise unreadable(place, error) from error
-    digest = blake2b(digest_size=16)
+    digest = sha256()
     with open_url(place, size, "") as file:
         while hashed and (chunk := file.read(_CHUNK)):
             digest.update(chunk)
-    return size, f"blake2b:{digest.hexdigest()}" if hashed else ""
+    return size, f"sha256:{digest.hexdigest()}" if hashed else ""
 
 
 def files_at(place: str, name: str, size: int, content: str) -> Iterator[tuple[InputFile, bool]]:

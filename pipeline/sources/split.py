@@ -14,7 +14,7 @@ class InputFile:
 
     `name` is published (record_id, `file_path`): from `crawl-data/` on where the path has that, else the base
     name, with as many parent folders in front as it takes to tell it from the run's other inputs. `url` is where
-    it lies for this run and is never published. `content` identifies the bytes: "blake2b:…" of a local file,
+    it lies for this run and is never published. `content` identifies the bytes: "sha256:…" of a local file,
     "etag:…" of a remote one.
     """
 

@@ -1,6 +1,6 @@
 """The refine phase against datatrove 0.10.1: the same pages, one warm process each, in turn, CPU seconds.
 
-    python -m tests.bench.end_to_end [--pages 500] [--rounds 2]
+    python -m tests.bench.end_to_end [--pages 590] [--rounds 2]
 
 Pages are the labelled pages of shared/data, which must lie beside the checkout, each once. Rounds of many pages, as a
 split has a fixed cost of its own: files that are opened, synced and summed up.
@@ -27,7 +27,7 @@ from warcio.warcwriter import WARCWriter
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared/data/curation/extraction"
 REFERENCE = ROOT / ".bench/datatrove/bin/python"
-PAGES, ROUNDS = 500, 2  # with the warm-up 1,500 of the 1,774 distinct pages
+PAGES, ROUNDS = 590, 2  # with the warm-up 1,770 of the 1,774 distinct pages
 SIDES = {
     "datatrove 0.10.1": [str(REFERENCE), "tests/bench/reference.py"],
     "exact (preset datatrove-0.10)": [sys.executable, "-m", "tests.bench.worker", "datatrove-0.10"],

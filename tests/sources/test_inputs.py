@@ -41,7 +41,7 @@ def test_a_folder_is_every_file_of_a_known_ending(crawl: Path) -> None:
     ]
     assert [file.dump for file in files] == ["", "CC-MAIN-2024-10", "", ""]
     assert len({file.content for file in files}) == 4
-    assert all(file.content.startswith("blake2b:") for file in files)
+    assert all(file.content.startswith("sha256:") for file in files)
 
 
 def test_order_and_doubling_of_patterns_change_nothing(crawl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
