@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 
@@ -38,6 +39,7 @@ def main() -> None:
         with open(f"{work}/refine/{key}/timing.json") as file:
             timing = json.load(file)
         kept = pq.read_table(f"{work}/refine/{key}/documents.parquet", columns=["url"])["url"].to_pylist()
+        shutil.rmtree(work)
         print(
             json.dumps({"before": begun, "cpu": spent, "kept": sorted(kept), "peak_mb": peak_mb(), "steps": timing}),
             flush=True,
