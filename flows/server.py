@@ -34,6 +34,8 @@ QUIET = {
     "PREFECT_SERVER_UI_V2_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_SERVER_DATABASE_TIMEOUT": "30",  # seconds that a write waits for SQLite's lock on a busy machine
+    # In memory, as is Prefect's default, a server that dies forgets who holds a slot, and none is ever free again.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     # A server or database that is started again costs its clients a wait (2, 4, … 128 s), and not their run.
     "PREFECT_CLIENT_MAX_RETRIES": "7",
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,502,504",

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 import yaml
@@ -197,6 +198,27 @@ def test_a_deployment_of_no_flow_is_told_without_frames(server: Server, tmp_path
     assert done.returncode == 1
     assert "nothing" in done.stderr
     assert "File " not in done.stderr
+
+
+def test_a_server_that_was_killed_still_knows_who_holds_a_slot(server: Server) -> None:
+    def slots() -> int:
+        return int(server.get("v2/concurrency_limits/gristmill-gpu")["active_slots"])
+
+    asked = {"slots": 1, "names": ["gristmill-gpu"], "mode": "concurrency", "lease_duration": 600}
+    lease = server.post("v2/concurrency_limits/increment-with-lease", asked)["lease_id"]
+    assert slots() == 1
+    for process in server.processes("prefect server start"):
+        process.kill()
+        process.wait(10)
+
+    def released() -> bool:
+        try:
+            server.api.post("v2/concurrency_limits/decrement-with-lease", json={"lease_id": lease}).raise_for_status()
+            return slots() == 0
+        except httpx.HTTPError:
+            return False
+
+    wait_for(released, "the slot to be free")
 
 
 def deploy(server: Server, folder: Path, deployment: dict[str, Any]) -> subprocess.CompletedProcess[str]:
