@@ -8,8 +8,9 @@ run again where it crashes, which is harmless: each crash has one answer, howeve
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from logging import Logger
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect import flow, get_run_logger
@@ -24,12 +25,13 @@ from prefect.client.schemas.filters import (
     TaskRunFilterState,
     TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Scheduled
 
 MOST_TRIES = 3
 _TRY = "try:"
-_PAGE = 200  # as many as a server tells at once; those that were answered are not among the next
+_PAGE = 200  # as many as a server tells at once
+R = TypeVar("R", FlowRun, TaskRun)
 _SETTLE_SECONDS = 2.0  # a worker's own report of the crash may still be on its way
 
 
@@ -105,12 +107,11 @@ def _stop_children(client: SyncPrefectClient, run: FlowRun) -> int:
             type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING])
         ),
     )
-    stopped: set[UUID] = set()
-    while left := [one for one in client.read_flow_runs(flow_run_filter=going, limit=_PAGE) if one.id not in stopped]:
-        for child in left:
-            client.set_flow_run_state(child.id, Cancelling(message=f"{run.name} crashed, which had started it"))
-        stopped |= {child.id for child in left}
-    return len(stopped)
+    stopped = 0
+    for child in _each(lambda: client.read_flow_runs(flow_run_filter=going, limit=_PAGE)):
+        client.set_flow_run_state(child.id, Cancelling(message=f"{run.name} crashed, which had started it"))
+        stopped += 1
+    return stopped
 
 
 def _close_tasks(client: SyncPrefectClient, run: FlowRun) -> int:
@@ -119,13 +120,16 @@ def _close_tasks(client: SyncPrefectClient, run: FlowRun) -> int:
         state=TaskRunFilterState(type=TaskRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
     )
     of_run = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
-    closed: set[UUID] = set()
-    while left := [
-        one
-        for one in client.read_task_runs(flow_run_filter=of_run, task_run_filter=running, limit=_PAGE)
-        if one.id not in closed
-    ]:
-        for one in left:
-            client.set_task_run_state(one.id, Crashed(message="the flow run's process was gone"), force=True)
-        closed |= {one.id for one in left}
-    return len(closed)
+    closed = 0
+    for one in _each(lambda: client.read_task_runs(flow_run_filter=of_run, task_run_filter=running, limit=_PAGE)):
+        client.set_task_run_state(one.id, Crashed(message="the flow run's process was gone"), force=True)
+        closed += 1
+    return closed
+
+
+def _each(read: Callable[[], Sequence[R]]) -> Iterator[R]:
+    """Each run that `read` tells, asked again until it tells no new one: what was answered leaves what it tells."""
+    seen: set[UUID] = set()
+    while new := [one for one in read() if one.id not in seen]:
+        yield from new
+        seen |= {one.id for one in new}

@@ -218,7 +218,7 @@ def _step_story(row: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
             limit = step.limit(rule, row["language"] or "")
             if rule.value in values and limit is not None:
                 number = int(limit) if isinstance(limit, bool) else limit
-                limits.setdefault(rule.value, []).append(f"{rule.keep} {number}")
+                limits.setdefault(rule.value, []).append(f"{step.keep(rule)} {number}")
         verdict = row["state"] if ended else "passed"
         told.append({"step": step.label, "verdict": verdict, "values": values, "limits": limits})
         if ended:
@@ -288,7 +288,7 @@ def _verdicts(step: Step, table: pa.Table) -> np.ndarray[Any, Any]:
         values = table[f"{step.label}.{rule.value}"].to_numpy()
         limit = np.array([limits[language] for language in languages], np.float64)  # None becomes nan, which keeps
         with np.errstate(invalid="ignore"):
-            beyond = _MASKS[rule.keep](values, limit)
+            beyond = _MASKS[step.keep(rule)](values, limit)
         verdict[beyond & ~np.isnan(values)] = rule.name
     if isinstance(step, EarlyLanguage):  # let through to measure the gate's loss
         verdict[~np.isnan(table[f"{step.label}.audit"].to_numpy())] = ""

@@ -216,7 +216,7 @@ def _limits(column: str, step: Step) -> list[tuple[str, str, float]]:
         return []  # a line for each language would say nothing
     value = column.removeprefix(f"{step.label}.")
     asked = [(rule, getattr(step, rule.setting)) for rule in step.rules if rule.value == value]
-    return [(rule.name, rule.keep, float(limit)) for rule, limit in asked if limit is not None]
+    return [(rule.name, step.keep(rule), float(limit)) for rule, limit in asked if limit is not None]
 
 
 def _range(values: npt.NDArray[np.float64], limits: list[tuple[str, str, float]]) -> npt.NDArray[np.float64]:

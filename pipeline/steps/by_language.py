@@ -13,10 +13,11 @@ from pydantic import Field
 
 from pipeline.steps.language_codes import tongue
 from pipeline.steps.step import Rule, Step
+from pipeline.steps.words import tokenizer_version
 
 
 class ByLanguage(Step):
-    """A filter that may take some of its settings from a table, for the languages that stand in it."""
+    """A filter of words that may take some of its settings from a table, for the languages that stand in it."""
 
     name: ClassVar[str]
 
@@ -34,9 +35,9 @@ class ByLanguage(Step):
         return found
 
     @property
-    def table_version(self) -> str:
-        """A hash of the table; "" where none is asked."""
-        return f"fineweb2 {_table()[1]}" if self.by_language else ""
+    def version(self) -> str:
+        """Whose words, and whose limits: the tokenizers and, where it is asked, the table's hash."""
+        return f"{tokenizer_version()} fineweb2 {_table()[1]}" if self.by_language else tokenizer_version()
 
 
 @cache

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 from datatrove.utils.text import TERMINAL_PUNCTUATION
 
-from pipeline.record import Drop, Page
+from pipeline.record import Page
 from pipeline.speed import prose_lines
 from pipeline.steps.by_language import ByLanguage
-from pipeline.steps.step import Rule
-from pipeline.steps.words import reading, segmenter, tokenizer_version
+from pipeline.steps.step import Keep, Rule
+from pipeline.steps.words import reading, segmenter
 
 
 class FinewebQuality(ByLanguage):
@@ -64,19 +64,10 @@ class FinewebQuality(ByLanguage):
             "newlines_per_word": lines.newlines / words if words else None,
         }
 
-    def judge(self, measured: Mapping[str, float | None], language: str = "") -> Drop | None:
-        if not self.drop_at_limit:
-            return super().judge(measured, language)
-        for rule in self.rules:
-            limit, value = self.limit(rule, language), measured.get(rule.value)
-            at_limit = rule.value.endswith("_ratio") and value == limit
-            if limit is not None and value is not None and (at_limit or not rule.keeps(value, limit)):
-                return Drop(rule.name, float(value), float(limit))
-        return None
-
-    @property
-    def version(self) -> str:
-        return f"{tokenizer_version()} {self.table_version}".rstrip()
+    def keep(self, rule: Rule) -> Keep:
+        if self.drop_at_limit and rule.value.endswith("_ratio"):
+            return ">" if rule.keep == ">=" else "<"
+        return rule.keep
 
 
 @cache

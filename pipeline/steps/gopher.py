@@ -15,7 +15,7 @@ from pipeline.record import Page
 from pipeline.speed import line_repeats, line_tally
 from pipeline.steps.by_language import ByLanguage
 from pipeline.steps.step import Rule
-from pipeline.steps.words import reading, segmenter, tokenizer_version
+from pipeline.steps.words import reading, segmenter
 
 
 def _off_if_zero(limit: float | None) -> float | None:
@@ -86,10 +86,6 @@ class GopherRepetition(ByLanguage):
             **{f"{name}_gram": share for name, share in shares},
         }
 
-    @property
-    def version(self) -> str:
-        return f"{tokenizer_version()} {self.table_version}".rstrip()
-
 
 class GopherQuality(ByLanguage):
     """Drop pages whose words and lines do not look like prose."""
@@ -143,7 +139,3 @@ class GopherQuality(ByLanguage):
             "alphabetic_words": share(words.alphabetic, words.words),
             "stop_words": words.stop_words if self.count_stop_words == "distinct" else words.stop_word_hits,
         }
-
-    @property
-    def version(self) -> str:
-        return f"{tokenizer_version()} {self.table_version}".rstrip()

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pipeline.record import Drop, Page
 
 Takes = Literal["record", "html", "text"]
+Keep = Literal[">=", ">", "<=", "<"]
 _KEEP: dict[str, Callable[[float, float], bool]] = {">=": ge, ">": gt, "<=": le, "<": lt}
 
 
@@ -20,11 +21,8 @@ class Rule(NamedTuple):
 
     name: str  # in the ledger: "too_few_words"
     value: str  # the measured value: "words"
-    keep: Literal[">=", ">", "<=", "<"]
+    keep: Keep
     setting: str  # the field that holds the limit: "min_words"
-
-    def keeps(self, value: float, limit: float) -> bool:
-        return _KEEP[self.keep](value, limit)
 
 
 class Step(BaseModel):
@@ -82,12 +80,17 @@ class Step(BaseModel):
         limit: float | None = getattr(self, rule.setting)
         return limit
 
+    def keep(self, rule: Rule) -> Keep:
+        """How the rule compares a value with its limit to keep the page."""
+        return rule.keep
+
     def judge(self, measured: Mapping[str, float | None], language: str = "") -> Drop | None:
         """The first rule that does not keep these values, as a Drop."""
         asked = self._asked.get(language)
         if asked is None:
             limits = ((rule, self.limit(rule, language)) for rule in self.rules)
-            asked = self._asked[language] = [(r.name, r.value, _KEEP[r.keep], at) for r, at in limits if at is not None]
+            asked = [(r.name, r.value, _KEEP[self.keep(r)], at) for r, at in limits if at is not None]
+            self._asked[language] = asked
         for name, key, keeps, limit in asked:
             value = measured.get(key)
             if value is not None and not keeps(value, limit):
