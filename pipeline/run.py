@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 from pipeline import __version__
@@ -398,15 +398,20 @@ def _nothing_left(refined: Sequence[dict[str, Any]]) -> GristmillError:
 def _misled(splits: Sequence[Split], refined: Sequence[dict[str, Any]]) -> dict[int, Split]:
     """Splits to read again, by number: those that took a record inside another (an archive in an archive) for the first.
 
-    The split before ends where its last record ends, so from there the next one cannot be misled.
+    What lies before them reaches as far as its last record, so from there on they cannot be misled; a split that lies
+    within that record holds nothing.
     """
     again = {}
-    for number, ((before, one), (split, other)) in enumerate(
-        pairwise(zip(splits, (about["reading"] for about in refined), strict=True)), 1
-    ):
-        empty = other["begin"] == other["stop"] or one["begin"] == one["stop"]
-        if before.file == split.file and not empty and other["begin"] < one["stop"] <= split.end:
-            again[number] = replace(split, start=one["stop"])
+    readings = enumerate(zip(splits, (about["reading"] for about in refined), strict=True))
+    for _, group in groupby(readings, key=lambda one: one[1][0].file):
+        reach = 0
+        for number, (split, reading) in group:
+            if reading["begin"] == reading["stop"]:
+                continue
+            if reading["begin"] < reach:
+                again[number] = replace(split, start=min(reach, split.end))
+            else:
+                reach = reading["stop"]
     return again
 
 

@@ -310,12 +310,13 @@ def test_the_manifest_names_neither_time_nor_machine(published: Path) -> None:
     assert json.loads((published / "run/metrics.json").read_text())["machine"]["cores"]
 
 
-def test_an_archive_within_an_archive_misleads_no_split(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [2_600_000, 3_100_000, 3_500_000, 3_900_000])
+def test_an_archive_within_an_archive_misleads_no_split(tmp_path: Path, before: int) -> None:
     """A record holds, stored as it is, an archive of its own, and splits begin inside it."""
     inner = articles(tmp_path / "inner.warc.gz", range(300)).read_bytes()
     noise = random.Random(1).randbytes(6_000_000)
     pages = [(f"https://a.example/{n}", article(n).encode(), {}) for n in range(1000, 1006)]
-    stored = ("https://z.example/inner.warc.gz", noise[:3_500_000] + inner + noise[3_500_000:], {"Content-Type": "x/y"})
+    stored = ("https://z.example/inner.warc.gz", noise[:before] + inner + noise[before:], {"Content-Type": "x/y"})
     write_warc(tmp_path / "crawl/outer.warc.gz", [*pages[:3], stored, *pages[3:]])
     recipe = load_recipe("default").with_settings(["split_mb=1", "tokenizer.vocab_size=400"])
     outcome = Run(recipe, plan_inputs([str(tmp_path / "crawl")], 1 << 20), Folder(tmp_path / "ds"), Serial())()
