@@ -18,15 +18,13 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from pipeline.dedup.exact import COPIES, read_signatures
+from pipeline.dedup.bands import KEYS
 from pipeline.dedup.plan import Plan, load_plan
 from pipeline.dedup.rows import (
     Array,
     Rows,
     changes,
     id_bucket,
-    key_bucket,
-    locate,
     order_by,
     repeated,
     take,
@@ -38,13 +36,6 @@ ALL_PAIRS = 8
 ROUNDS = (2, 6, 18, 54)  # representatives of a large group in each round
 OLD_REPRESENTATIVES = 8  # more of them where earlier datasets are in the group
 
-KEYS = pa.schema(
-    [
-        *((name, pa.uint64()) for name in ("key", "id_high", "id_low")),
-        ("source", pa.int32()),
-        ("chars", pa.uint32()),
-    ]
-)
 # `better` goes before `id` in the order above; `group` is the band key that they share, 0 where it is done with.
 PAIRS = pa.schema(
     [(name, pa.uint64()) for name in ("group", "better_high", "better_low", "id_high", "id_low")]
@@ -53,34 +44,6 @@ PAIRS = pa.schema(
 )
 # The better document of a pair, and the chunk in which it will be compared.
 WANTED = pa.schema([("id_high", pa.uint64()), ("id_low", pa.uint64()), ("source", pa.int32()), ("chunk", pa.uint32())])
-
-
-def scatter_bands(job: Job) -> Counts:
-    """Spread the band keys of a unit (`item`: its number, files of `gone`) over the buckets of `join_bands`."""
-    plan = load_plan(job.scratch)
-    bands = [f"band_{band:02d}" for band in range(plan.settings.bands)]
-    gone = _gone(job, plan)
-    signed = 0
-    buckets = plan.band_buckets * len(bands)
-    with bucket_writer(job.scratch, job.output("keys"), KEYS, buckets) as writer:
-        for rows in read_signatures(plan, plan.units[job.item["unit"]], [*KEYS.names[1:], "shingles", *bands]):
-            present = rows["shingles"] > 0
-            present &= locate(rows["id_high"], rows["id_low"], *gone) < 0
-            rows = take(rows, present)
-            signed += rows["chars"].size
-            shared = {name: rows[name] for name in KEYS.names[1:]}
-            for name in bands:  # the buckets of one band after those of another
-                bucket = key_bucket(rows[name], plan.band_buckets)
-                writer.add({"key": rows[name], **shared}, bucket, plan.band_buckets)
-    return {"signed": signed}
-
-
-def _gone(job: Job, plan: Plan) -> tuple[Array, Array]:
-    """The ids of this unit's exact copies, sorted."""
-    files = [Outputs("copies", job.item["copies"], "gone")]
-    rows = read_bucket(job.scratch, files, COPIES, job.item["unit"], len(plan.units))
-    order = order_by(rows["id_high"], rows["id_low"])
-    return rows["id_high"][order], rows["id_low"][order]
 
 
 def join_bands(job: Job) -> Counts:

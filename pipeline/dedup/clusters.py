@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.dedup.aliases import name_kept
-from pipeline.dedup.candidates import KEYS, better_name, write_pairs
+from pipeline.dedup.bands import KEYS
+from pipeline.dedup.candidates import better_name, write_pairs
 from pipeline.dedup.components import read_roots
 from pipeline.dedup.exact import COPIES
 from pipeline.dedup.identity import texts

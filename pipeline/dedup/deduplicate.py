@@ -3,7 +3,9 @@
     survey      count the documents of every split, so that the work can be cut to the memory of a task
     hashes      exact hashes of each split, by hash
     copies      equal hashes: an original and its copies
-    bands       band keys of the originals, by band and key
+    prints      32 bits of each band key of the originals, by band and key
+    shared      equal prints
+    bands       band keys with such prints, by band and key
     join        equal keys: candidate pairs
     fetch       the shingle sets of one document of each pair go to where the text of the other lies
     compare     true Jaccard; what passes is an edge
@@ -26,7 +28,8 @@ from itertools import pairwise
 from typing import Any
 
 from pipeline.dedup.aliases import scatter_aliases
-from pipeline.dedup.candidates import ROUNDS, exhausted, join_bands, regroup, scatter_bands
+from pipeline.dedup.bands import find_shared, scatter_bands, scatter_prints
+from pipeline.dedup.candidates import ROUNDS, exhausted, join_bands, regroup
 from pipeline.dedup.clusters import choose_survivors, complete, gather_members
 from pipeline.dedup.components import label_components
 from pipeline.dedup.exact import find_copies, scatter_hashes
@@ -130,10 +133,16 @@ class _Run:
         return counts
 
     def near(self, copies: int) -> list[Outputs]:
-        """Stages `bands` to `compare`; returns the files of EDGES."""
-        units = len(self.plan.units)
-        self._stage("bands", scatter_bands, [{"unit": unit, "copies": copies} for unit in range(units)])
-        buckets = range(self.plan.band_buckets * self.plan.settings.bands)
+        """Stages `prints` to `compare`; returns the files of EDGES."""
+        units, bands = len(self.plan.units), self.plan.settings.bands
+        spread = [{"unit": unit, "copies": copies} for unit in range(units)]
+        self._stage("prints", scatter_prints, spread)
+        buckets = range(self.plan.print_buckets * bands)
+        self._stage("shared", find_shared, [{"bucket": bucket, "units": units} for bucket in buckets])
+        Outputs("prints", units, "prints").remove(self.scratch)
+        self._stage("bands", scatter_bands, spread)
+        Outputs("shared", len(buckets), "shared").remove(self.scratch)
+        buckets = range(self.plan.band_buckets * bands)
         self._stage("join_0", join_bands, [{"bucket": bucket, "units": units} for bucket in buckets])
         Outputs("bands", units, "keys").remove(self.scratch)
         edges: list[Outputs] = []

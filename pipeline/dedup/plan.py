@@ -23,7 +23,7 @@ from pipeline.store import Folder
 from pipeline.store.parquet import open_parquet
 
 # Bytes that a row costs at the peak of its stage, columns and what sorting and pairing make of them.
-EXACT_ROW, BAND_ROW, NODE_ROW = 160, 400, 400
+EXACT_ROW, PRINT_ROW, BAND_ROW, NODE_ROW = 160, 64, 400, 400
 MEMBER_ROW = 2000  # a document that is compared: its pairs in every band
 SHINGLE = 4
 
@@ -73,6 +73,7 @@ class Plan:
     chunk_base: tuple[int, ...]  # of each source: its first chunk
     chunk_parts: tuple[int, ...]  # of each source: a power of two, the chunks that its documents are spread over
     exact_buckets: int
+    print_buckets: int  # for each band
     band_buckets: int  # for each band
     id_buckets: int
 
@@ -197,6 +198,7 @@ def make_plan(settings: DedupSettings, sources: Sequence[Source]) -> Plan:
         chunk_base=base,
         chunk_parts=parts,
         exact_buckets=power_of_two(rows * EXACT_ROW / half),
+        print_buckets=power_of_two(rows * PRINT_ROW / half),
         band_buckets=power_of_two(rows * BAND_ROW / half),
         id_buckets=power_of_two(rows * NODE_ROW / half),
     )

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.dedup import shingles as kernels
 from pipeline.dedup.shingles import mix
 
 Array = npt.NDArray[Any]
@@ -56,17 +57,35 @@ def changes(*keys: Array) -> Array:
 
 def repeated(key: Array) -> Array:
     """int64: the rows whose key occurs more than once, in the order of the key."""
+    some = np.flatnonzero(may_repeat(key))
+    some = some[np.argsort(key[some])]
+    first = changes(key[some])
+    shared: Array = some[~(first & np.append(first[1:], True))]
+    return shared
+
+
+def may_repeat(key: Array) -> Array:
+    """bool [n]: whether each uint64 occurs more than once; set for a few others too."""
+    if kernels.native is not None:
+        return np.frombuffer(kernels.native.may_repeat(np.ascontiguousarray(key)), bool)
     order = np.argsort(key)
-    differs = changes(key[order])
-    alone = differs & np.append(differs[1:], True)
-    shared: Array = order[~alone]
+    first = changes(key[order])
+    shared = np.empty(key.size, bool)
+    shared[order] = ~(first & np.append(first[1:], True))
     return shared
 
 
 def locate(high: Array, low: Array, in_high: Array, in_low: Array) -> Array:
     """int64 [n]: where each id stands among unique ids sorted by (high, low), -1 where it does not."""
+    found = np.full(high.size, -1)
     if in_high.size == 0:
-        return np.full(high.size, -1)
+        return found
+    here = np.flatnonzero(may_repeat(np.concatenate([high, in_high]))[: high.size])  # the others are not there
+    found[here] = _locate(high[here], low[here], in_high, in_low)
+    return found
+
+
+def _locate(high: Array, low: Array, in_high: Array, in_low: Array) -> Array:
     at = np.searchsorted(in_high, high)
     at[at == in_high.size] = 0
     # Two ids may share their upper half, though no pair of a real crawl is likely to: walk on while they do.

@@ -55,6 +55,8 @@ def shingle_set(hashes: Hashes) -> CodePoints:
     Half the bits suffice: of two texts of n different shingles each, about n^2 / 2^32 meet by chance; two texts
     of 1,000 words have one such shingle in 4,000 pairs, and it moves their similarity by 1/2000.
     """
+    if native is not None:
+        return np.frombuffer(native.shingle_set(hashes), np.uint32)
     upper = np.sort((hashes >> np.uint64(32)).astype(np.uint32))  # np.unique takes ten times as long
     first = np.ones(upper.size, bool)
     np.not_equal(upper[1:], upper[:-1], out=first[1:])

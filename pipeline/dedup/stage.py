@@ -53,14 +53,16 @@ def run_job(job: Job) -> tuple[int, Counts]:
 
 
 class Outputs(NamedTuple):
-    """The files of one part that the items of a stage left."""
+    """The files of one part that so many items of a stage left, counted from `first`."""
 
     stage: str
     items: int
     part: str
+    first: int = 0
 
     def names(self) -> list[str]:
-        return [f"{self.stage}/{number:05d}.{self.part}.arrow" for number in range(self.items)]
+        numbers = range(self.first, self.first + self.items)
+        return [f"{self.stage}/{number:05d}.{self.part}.arrow" for number in numbers]
 
     def remove(self, scratch: Folder) -> None:
         """Free their disk; the receipts stay."""
@@ -77,7 +79,6 @@ class BucketWriter:
     def __init__(self, file: IO[bytes], schema: pa.Schema, buckets: int) -> None:
         self._schema, self._buckets = schema, buckets
         self._writer = pa.ipc.new_file(file, schema)
-        self.rows = 0
 
     def add(self, rows: Rows, bucket: Array, buckets: int = 0) -> None:
         """Write rows with the number of the bucket that each belongs to.
@@ -90,13 +91,11 @@ class BucketWriter:
         batch = to_batch(take(rows, order), self._schema)
         for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
             self._writer.write_batch(batch.slice(start, end - start))
-        self.rows += batch.num_rows
 
     def add_batches(self, batches: Iterable[pa.RecordBatch]) -> None:
         """Write one batch for each bucket, in their order."""
         for batch in batches:
             self._writer.write_batch(batch)
-            self.rows += batch.num_rows
 
     def close(self) -> None:
         self._writer.close()
@@ -109,7 +108,7 @@ def bucket_writer(folder: Folder, name: str, schema: pa.Schema, buckets: int) ->
         writer = BucketWriter(draft.file, schema, buckets)
         yield writer
         writer.close()
-        draft.commit(writer.rows)
+        draft.keep()
 
 
 def read_batches(folder: Folder, outputs: Iterable[Outputs], bucket: int, buckets: int) -> Iterator[pa.RecordBatch]:

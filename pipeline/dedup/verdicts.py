@@ -40,6 +40,7 @@ CLUSTERS = pa.schema(
 )
 HOSTS = pa.schema([("host", pa.string()), ("documents", pa.int64()), ("removed", pa.int64())])
 TOP_HOSTS = 20
+_PLAIN_HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?P<host>[^/?#:@\[]*)(?::[0-9]*)?(?:[/?#]|$)"
 _HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>\[[^\]]*]|[^/?#:]*)"
 
 
@@ -165,5 +166,8 @@ def _count(names: pa.Array, into: Counter[str]) -> None:
 
 def _hosts(urls: pa.Array) -> pa.Array:
     """The lower-case host of each URL, "" where there is none."""
-    found = pc.struct_field(pc.extract_regex(urls, _HOST), "host")
+    found = pc.struct_field(pc.extract_regex(urls, _PLAIN_HOST), "host")  # nearly all, at a quarter of the cost
+    rest = pc.is_null(found)
+    others = pc.struct_field(pc.extract_regex(urls.filter(rest), _HOST), "host")
+    found = pc.replace_with_mask(found, rest, others)
     return pc.utf8_trim(pc.utf8_lower(pc.fill_null(found, "")), "[]")

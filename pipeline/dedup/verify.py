@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.dedup.candidates import KEYS, PAIRS, WANTED, better_name, left_bucket
+from pipeline.dedup.bands import KEYS
+from pipeline.dedup.candidates import PAIRS, WANTED, better_name, left_bucket
 from pipeline.dedup.identity import halves, texts
 from pipeline.dedup.plan import Plan, Source, load_plan
 from pipeline.dedup.rows import Array, Rows, changes, id_bucket, locate, order_by, stack, take

@@ -34,18 +34,22 @@ class Entry(NamedTuple):
 
 
 class Draft:
-    """A file in the making: write to `file`, then `commit`."""
+    """A file in the making: write to `file`, then `commit`, or `keep` where no manifest is to name it."""
 
     def __init__(self, name: str, file: IO[bytes], place: Callable[[], None]) -> None:
         self.name, self.file, self._place = name, file, place
 
     def commit(self, rows: int = 0) -> Entry:
         """Sync the file, put it in place, and say what it is."""
+        entry = Entry(self.name, rows, self.file.tell(), _sha256(self.file))
+        self.keep()
+        return entry
+
+    def keep(self) -> None:
+        """Sync the file and put it in place."""
         self.file.flush()
         os.fsync(self.file.fileno())
-        entry = Entry(self.name, rows, self.file.tell(), _sha256(self.file))
         self._place()
-        return entry
 
 
 class Folder:

@@ -6,17 +6,21 @@ import gzip
 import json
 import random
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pipeline.dedup import DedupSettings, Verdict, deduplicate
+from pipeline.dedup import DedupSettings, Verdict, deduplicate, load_verdicts
 from pipeline.dedup.shingles import shingle_hashes, shingle_set
 from pipeline.dedup.signatures import fold_whitespace, signature_row
+from pipeline.dedup.verdicts import _hosts
 from pipeline.errors import GristmillError
 from pipeline.store import Folder
 from tests.dedup.dedup_corpus import CURATION, Doc, all_verdicts, edited, kept, make_id, prose, run, write_splits
@@ -103,6 +107,38 @@ def test_split_and_order_and_memory_do_not_matter(
     stats = Folder(root / "out").read_json("stats.json")
     run(root / "whole", [docs], DEFAULTS)
     assert stats == Folder(root / "whole/out").read_json("stats.json")
+
+
+def test_prints_of_a_band_may_lie_in_several_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.dedup.plan.PRINT_ROW", 1 << 25)
+    docs = mixed_corpus(4, 30)
+    splits = write_splits(tmp_path, [docs[:40], docs[40:]], DEFAULTS)
+    work: dict[str, int] = {}
+
+    def run_tasks(task: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:
+        work[jobs[0].stage] = len(jobs)
+        yield from map(task, jobs)
+
+    deduplicate(splits, DEFAULTS, Folder(tmp_path / "out"), run_tasks)
+    assert work["shared"] > DEFAULTS.bands
+    found = [load_verdicts(Folder(tmp_path / "out"), split.name) for split in splits]
+    assert found[0] | found[1] == reference(docs, DEFAULTS)
+
+
+def test_hosts_are_found_in_any_url() -> None:
+    urls = {
+        "https://Example.ORG/a": "example.org",
+        "http://a.example:8080?q": "a.example",
+        "http://a.example:8080": "a.example",
+        "https://user:12@b.example/": "b.example",
+        "https://user@b.example:1/": "b.example",
+        "http://[::1]:80/x": "::1",
+        "https://a.example#@b.example/": "a.example",
+        "urn:isbn:1": "",
+        "http://": "",
+        "/only/a/path": "",
+    }
+    assert _hosts(pa.array([*urls, None])).to_pylist() == [*urls.values(), ""]
 
 
 def test_results_do_not_depend_on_the_order_in_which_tasks_run(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import random
 import sys
 import unicodedata
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from pipeline.dedup import DedupSettings, fold, shingles, signature_row, signatures
 from pipeline.dedup.datatrove_words import _may_be_marks, simplify
 from pipeline.dedup.identity import halves, texts
+from pipeline.dedup.rows import may_repeat
 from pipeline.dedup.shingles import overlaps, shingle_hashes, shingle_set, word_hashes
 from tests.dedup.dedup_corpus import CURATION, edited, make_id, prose
 
@@ -79,6 +81,18 @@ def test_native_and_numpy_agree_on_any_text(text: str, ngram: int) -> None:
         fast = signature_row(text, settings)
         patch.setattr(shingles, "native", None)
         assert signature_row(text, settings) == fast
+
+
+@needs_native
+@given(st.lists(st.one_of(st.integers(0, 1 << 20), st.integers(0, (1 << 64) - 1)), max_size=400))
+def test_sets_and_repeats_agree_with_numpy(numbers: list[int]) -> None:
+    hashes = np.array([number << 32 & (1 << 64) - 1 for number in numbers] + numbers[:9], np.uint64)
+    with pytest.MonkeyPatch.context() as patch:
+        fast, shared = shingle_set(hashes).tolist(), may_repeat(hashes)
+        patch.setattr(shingles, "native", None)
+        assert shingle_set(hashes).tolist() == fast == sorted({int(one) >> 32 for one in hashes})
+        assert shared[may_repeat(hashes)].all()
+        assert np.count_nonzero(may_repeat(hashes)) == sum(n for n in Counter(hashes.tolist()).values() if n > 1)
 
 
 @needs_native

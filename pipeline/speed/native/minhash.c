@@ -1,4 +1,4 @@
-/* pipeline.speed._minhash: normalise, shingle, minima, band keys, and the overlap of sets.
+/* pipeline.speed._minhash: normalise, shingle, minima, band keys, repeated keys, and the overlap of sets.
  *
  * pipeline/dedup/shingles.py and signatures.py hold the twins in numpy, which say what each function means. */
 #define PY_SSIZE_T_CLEAN
@@ -315,6 +315,89 @@ static PyObject *band_keys(PyObject *self, PyObject *args)
     return result;
 }
 
+/* Sort by the four bytes in turn, the lowest first; the result is in `values` again. */
+static void sort_values(uint32_t *values, uint32_t *spare, Py_ssize_t count)
+{
+    uint32_t starts[4][256] = {{0}};
+    for (Py_ssize_t i = 0; i < count; i++)
+        for (int byte = 0; byte < 4; byte++)
+            starts[byte][values[i] >> 8 * byte & 0xFF]++;
+    for (int byte = 0; byte < 4; byte++) {
+        uint32_t before = 0, *start = starts[byte];
+        for (int digit = 0; digit < 256; digit++) {
+            uint32_t here = start[digit];
+            start[digit] = before;
+            before += here;
+        }
+        for (Py_ssize_t i = 0; i < count; i++)
+            spare[start[values[i] >> 8 * byte & 0xFF]++] = values[i];
+        uint32_t *other = values;
+        values = spare;
+        spare = other;
+    }
+}
+
+/* shingle_set(hashes) -> bytes of uint32, sorted and unique: the upper halves */
+static PyObject *shingle_set(PyObject *self, PyObject *args)
+{
+    Py_buffer hashes;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*", &hashes))
+        return NULL;
+    Py_ssize_t count = hashes.len / (Py_ssize_t)sizeof(uint64_t), unique = 0;
+    uint32_t *values = PyMem_Malloc((size_t)count * 2 * sizeof(uint32_t) + 1);
+    PyObject *result = NULL;
+    if (count > UINT32_MAX)
+        PyErr_SetString(PyExc_OverflowError, "more shingles than 32 bits can count");
+    else if (values == NULL)
+        PyErr_NoMemory();
+    else {
+        for (Py_ssize_t i = 0; i < count; i++)
+            values[i] = (uint32_t)(((const uint64_t *)hashes.buf)[i] >> 32);
+        sort_values(values, values + count, count);
+        for (Py_ssize_t i = 0; i < count; i++)
+            if (i == 0 || values[i] != values[i - 1])
+                values[unique++] = values[i];
+        result = PyBytes_FromStringAndSize((const char *)values, unique * (Py_ssize_t)sizeof(uint32_t));
+    }
+    PyMem_Free(values);
+    PyBuffer_Release(&hashes);
+    return result;
+}
+
+/* may_repeat(keys) -> bytes: 1 for each key that occurs more than once, and for few others
+ *
+ * A key has a place among eight to sixteen a key: a bit that says whether it was met, and one for twice. */
+static PyObject *may_repeat(PyObject *self, PyObject *args)
+{
+    Py_buffer keys;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*", &keys))
+        return NULL;
+    const uint64_t *key = keys.buf;
+    Py_ssize_t count = keys.len / (Py_ssize_t)sizeof(uint64_t);
+    int bits = 5;
+    while (bits < 40 && (Py_ssize_t)1 << bits < count * 8)
+        bits++;
+    uint64_t *table = PyMem_Calloc((size_t)1 << (bits - 5), sizeof(uint64_t)); /* met below, twice above */
+    PyObject *result = table ? PyBytes_FromStringAndSize(NULL, count) : PyErr_NoMemory();
+    if (result != NULL) {
+        unsigned char *out = (unsigned char *)PyBytes_AS_STRING(result);
+        for (Py_ssize_t i = 0; i < count; i++) {
+            uint64_t place = key[i] * WORD_BASE >> (64 - bits), *at = table + (place >> 5);
+            uint64_t bit = UINT64_C(1) << (place & 31);
+            *at |= bit | (*at & bit) << 32;
+        }
+        for (Py_ssize_t i = 0; i < count; i++) {
+            uint64_t place = key[i] * WORD_BASE >> (64 - bits);
+            out[i] = table[place >> 5] >> (32 + (place & 31)) & 1;
+        }
+    }
+    PyMem_Free(table);
+    PyBuffer_Release(&keys);
+    return result;
+}
+
 static int64_t overlap(const uint32_t *one, const uint32_t *one_end, const uint32_t *other, const uint32_t *other_end)
 {
     int64_t both = 0;
@@ -380,6 +463,8 @@ static PyMethodDef functions[] = {
     {"sha1_shingles", sha1_shingles, METH_VARARGS, "See pipeline.dedup.shingles._datatrove_shingles."},
     {"fold_whitespace", fold_whitespace, METH_O, "See pipeline.dedup.signatures.fold_whitespace."},
     {"band_keys", band_keys, METH_VARARGS, "See pipeline.dedup.signatures.band_keys."},
+    {"shingle_set", shingle_set, METH_VARARGS, "See pipeline.dedup.shingles.shingle_set."},
+    {"may_repeat", may_repeat, METH_VARARGS, "See pipeline.dedup.rows.repeated."},
     {"overlaps", overlaps, METH_VARARGS, "See pipeline.dedup.shingles.overlaps."},
     {NULL, NULL, 0, NULL},
 };
