@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "machine.h"
+
 #define SEPARATOR 0u
 #define IGNORED 1u
 #define DIGIT 0x30u
@@ -15,13 +17,6 @@
 #define CHAR_BASE UINT64_C(0x9E3779B97F4A7C15)
 #define WORD_BASE UINT64_C(0xC2B2AE3D27D4EB4F)
 #define MERSENNE ((UINT64_C(1) << 61) - 1)
-
-/* 64-bit products in vectors want AVX2 or AVX-512; the loader takes what the machine has. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EACH_MACHINE __attribute__((target_clones("arch=skylake-avx512", "avx2", "default"), optimize("O3")))
-#else
-#define FOR_EACH_MACHINE
-#endif
 
 static inline uint64_t mix(uint64_t h)
 {
@@ -256,7 +251,7 @@ static PyObject *fold_whitespace(PyObject *self, PyObject *text)
     return result;
 }
 
-FOR_EACH_MACHINE
+FOR_EACH_MACHINE /* 64-bit products in vectors want AVX2 or AVX-512 */
 static void take_minima(const uint64_t *restrict shingles, Py_ssize_t count, const uint64_t *restrict a,
                         const uint64_t *restrict b, uint64_t *restrict least, Py_ssize_t permutations)
 {

@@ -142,165 +142,7 @@ shares_told(PyObject *texts, PyObject *told, Py_ssize_t limit, double *share)
 #include "page_names.h"
 #include "page_numbers.h"
 
-/* ---- the forest ------------------------------------------------------------------------------------------- */
-
-typedef struct {
-    float threshold; /* a leaf: below all numbers */
-    uint16_t feature;
-    int16_t right;   /* from the node's left child, which is the next node, to its right one; a leaf: back to itself */
-} Node;
-
-typedef struct {
-    Py_buffer packed; /* a header of four int32: width, nodes, trees, 0; the nodes; their values; the roots as int32 */
-    const Node *nodes;
-    const float *values;
-    const int32_t *roots;
-    int32_t trees;
-} Forest;
-
-typedef struct {
-    Py_ssize_t inner, leaves;
-    const int32_t *feature, *left, *right;
-    const float *threshold, *values;
-} Trees;
-
-enum { DEEPEST_TREE = 256 };
-
-/* write the tree at `root` from node `at` on, each left child behind its parent; behind it, or -1 where it is no tree */
-static int32_t
-pack_tree(const Trees *t, int32_t root, Node *nodes, float *values, int32_t at, int32_t room)
-{
-    struct { int32_t of, parent; } todo[DEEPEST_TREE]; /* right children to come, and whose they are */
-    int n_todo = 0;
-    int32_t of = root, parent = -1;
-    for (;;) {
-        if (at >= room)
-            return -1;
-        if (parent >= 0)
-            nodes[parent].right = (int16_t)(at - parent - 1);
-        if (of >= 0) {
-            if (of >= t->inner || n_todo == DEEPEST_TREE)
-                return -1;
-            nodes[at] = (Node){t->threshold[of], (uint16_t)t->feature[of], 0};
-            values[at] = 0;
-            todo[n_todo].of = t->right[of];
-            todo[n_todo++].parent = at++;
-            of = t->left[of];
-            parent = -1;
-            continue;
-        }
-        if (~of >= t->leaves)
-            return -1;
-        nodes[at] = (Node){-(float)INFINITY, 0, -1};
-        values[at++] = t->values[~of];
-        if (!n_todo)
-            return at;
-        of = todo[--n_todo].of;
-        parent = todo[n_todo].parent;
-    }
-}
-
-/* pages.pack_forest(width, feature, threshold, left, right, leaves, roots) -> the forest of forest.py over rows of
-   `width` as `score` and `chances` take it. Leaves become nodes that lead to themselves, so that many rows can walk
-   a tree side by side without asking who has arrived. */
-static PyObject *
-pack_forest(PyObject *self, PyObject *args)
-{
-    Py_buffer part[6];
-    int width;
-    if (!PyArg_ParseTuple(args, "iy*y*y*y*y*y*", &width, &part[0], &part[1], &part[2], &part[3], &part[4], &part[5]))
-        return NULL;
-    Trees t = {part[0].len / 4, part[4].len / 4, part[0].buf, part[2].buf, part[3].buf, part[1].buf, part[4].buf};
-    const int32_t *roots = part[5].buf;
-    Py_ssize_t nodes = t.inner + t.leaves, trees = part[5].len / 4;
-    int sound = width > 0 && width < 65536 && nodes < 32768 && part[1].len == t.inner * 4 && part[2].len == t.inner * 4
-             && part[3].len == t.inner * 4;
-    for (Py_ssize_t i = 0; sound && i < t.inner; i++)
-        sound = t.feature[i] >= 0 && t.feature[i] < width;
-    PyObject *found = NULL;
-    if (sound && (found = PyBytes_FromStringAndSize(NULL, 16 + nodes * (Py_ssize_t)(sizeof(Node) + 4) + trees * 4)) != NULL) {
-        char *out = PyBytes_AS_STRING(found);
-        const int32_t header[4] = {width, (int32_t)nodes, (int32_t)trees, 0};
-        memcpy(out, header, sizeof header);
-        Node *node = (Node *)(out + sizeof header);
-        float *values = (float *)(node + nodes);
-        int32_t at = 0, *root = (int32_t *)(values + nodes);
-        memset(node, 0, (size_t)nodes * sizeof *node);
-        for (Py_ssize_t k = 0; k < trees && at >= 0; k++) {
-            root[k] = at;
-            at = pack_tree(&t, roots[k], node, values, at, (int32_t)nodes);
-        }
-        sound = at == nodes;
-    }
-    if (!sound) {
-        Py_CLEAR(found);
-        PyErr_SetString(PyExc_ValueError, "the arrays are no forest over rows of this width");
-    }
-    for (int i = 0; i < 6; i++)
-        PyBuffer_Release(&part[i]);
-    return found;
-}
-
-/* take what pack_forest made for this width */
-static int
-take_forest(PyObject *packed, int32_t width, Forest *forest)
-{
-    if (PyObject_GetBuffer(packed, &forest->packed, PyBUF_SIMPLE))
-        return -1;
-    const int32_t *header = forest->packed.buf;
-    if (forest->packed.len < 16 || header[0] != width
-        || forest->packed.len != 16 + header[1] * (Py_ssize_t)(sizeof(Node) + 4) + (Py_ssize_t)header[2] * 4) {
-        PyErr_SetString(PyExc_ValueError, "this is no forest over rows of this width");
-        return -1;
-    }
-    forest->nodes = (const Node *)(header + 4);
-    forest->values = (const float *)(forest->nodes + header[1]);
-    forest->roots = (const int32_t *)(forest->values + header[1]);
-    forest->trees = header[2];
-    return 0;
-}
-
-static void
-release(Forest *forest)
-{
-    if (forest->packed.obj)
-        PyBuffer_Release(&forest->packed);
-}
-
-enum { ABREAST = 8 };
-
-/* the chance of each row of x [rows, width]; leaves are added in the order of the trees */
-static void
-score_rows(const Forest *forest, const float *x, Py_ssize_t rows, Py_ssize_t width, double *chance)
-{
-    const Node *nodes = forest->nodes;
-    for (Py_ssize_t row = 0; row < rows; row += ABREAST) {
-        int abreast = rows - row < ABREAST ? (int)(rows - row) : ABREAST;
-        const float *at[ABREAST];
-        double sum[ABREAST] = {0};
-        for (int k = 0; k < ABREAST; k++)
-            at[k] = x + (row + (k < abreast ? k : 0)) * width;
-        for (int32_t t = 0; t < forest->trees; t++) {
-            int32_t node[ABREAST], moved = 1;
-            for (int k = 0; k < ABREAST; k++)
-                node[k] = forest->roots[t];
-            while (moved) {
-                moved = 0;
-                for (int k = 0; k < ABREAST; k++) {
-                    Node here = nodes[node[k]];
-                    /* a mask and no branch: which way a row goes cannot be foretold */
-                    int32_t next = node[k] + 1 + (here.right & -(int32_t)(at[k][here.feature] > here.threshold));
-                    moved |= next ^ node[k];
-                    node[k] = next;
-                }
-            }
-            for (int k = 0; k < ABREAST; k++)
-                sum[k] += forest->values[node[k]];
-        }
-        for (int k = 0; k < abreast; k++)
-            chance[row + k] = logistic(sum[k]);
-    }
-}
+#include "page_forest.h"
 
 /* pages.score(x, width, packed forest) -> the chance of each row of x, float32 [rows, width]: doubles in bytes */
 static PyObject *
@@ -315,8 +157,14 @@ score(PyObject *self, PyObject *args)
     if (!take_forest(packed, width, &forest)) {
         Py_ssize_t rows = width > 0 ? x.len / (Py_ssize_t)sizeof(float) / width : 0;
         found = PyBytes_FromStringAndSize(NULL, rows * (Py_ssize_t)sizeof(double));
-        if (found != NULL)
-            score_rows(&forest, x.buf, rows, width, (double *)PyBytes_AS_STRING(found));
+        float *tile = malloc((size_t)width * TILE * sizeof *tile);
+        if (found != NULL && tile != NULL)
+            score_rows(&forest, x.buf, rows, width, tile, (double *)PyBytes_AS_STRING(found));
+        else if (found != NULL) {
+            Py_CLEAR(found);
+            PyErr_NoMemory();
+        }
+        free(tile);
     }
     release(&forest);
     PyBuffer_Release(&x);
@@ -412,15 +260,15 @@ chances(PyObject *self, PyObject *args)
     if (!take_page(given, &page) && !take_forest(packed[0], FEATURES, &first)
         && !take_forest(packed[1], FEATURES + CONTEXT, &second)) {
         Py_ssize_t n = page.view.n, width = FEATURES + CONTEXT;
-        float *x = malloc((size_t)(n * width) * sizeof *x);
+        float *x = malloc((size_t)((n + TILE) * width) * sizeof *x), *tile = x ? x + n * width : NULL;
         found = PyBytes_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(double));
         double *chance = found ? (double *)PyBytes_AS_STRING(found) : NULL;
         int failed = x == NULL || chance == NULL || fill_features(&page.view, x, width);
         if (!failed)
-            score_rows(&first, x, n, width, chance);
+            score_rows(&first, x, n, width, tile, chance);
         failed = failed || fill_context(&page.view, chance, x, width);
         if (!failed)
-            score_rows(&second, x, n, width, chance);
+            score_rows(&second, x, n, width, tile, chance);
         free(x);
         if (failed) {
             Py_CLEAR(found);
