@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -106,10 +107,7 @@ class Page:
     @property
     def host(self) -> str:
         """Lower-case host of the URL, "" where there is none."""
-        try:
-            return (urlsplit(self.url).hostname or "").lower()
-        except ValueError:
-            return ""
+        return _host(self.url)
 
     @property
     def html(self) -> str:
@@ -159,6 +157,14 @@ class Page:
         if derive not in self._from_text:
             self._from_text[derive] = derive(self)
         return self._from_text[derive]  # type: ignore[no-any-return]  # keyed by the function that made it
+
+
+@lru_cache(1024)  # request, response and metadata follow each other
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
 
 
 _dictionary = pa.dictionary(pa.int32(), pa.string())

@@ -24,12 +24,16 @@ def first_library(snippet: str) -> str:
 def test_a_snippet_runs(snippet: str, published: Path, tmp_path: Path) -> None:
     (tmp_path / "dataset").symlink_to(published)
     environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
 
 def test_the_commands_that_the_readme_names_exist() -> None:
     named = set(re.findall(r"^gristmill (\S+)", README, re.M)) - {"recipe"}
-    listed = subprocess.run([sys.executable, "-m", "pipeline", "--help"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        [sys.executable, "-m", "pipeline", "--help"], capture_output=True, text=True, check=True
+    ).stdout
     assert {command for command in named if command not in listed} == set()

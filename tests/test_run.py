@@ -328,7 +328,8 @@ def test_an_archive_within_an_archive_misleads_no_split(tmp_path: Path, before: 
 def test_rows_that_are_read_in_splits_are_all_there_and_lie_side_by_side(tmp_path: Path, name: str) -> None:
     noise = random.Random(5)
     rows = [
-        {"url": f"https://h{n}.example/", "html": f"{article(n)}<!-- {noise.randbytes(2500).hex()} -->"} for n in range(300)
+        {"url": f"https://h{n}.example/", "html": f"{article(n)}<!-- {noise.randbytes(2500).hex()} -->"}
+        for n in range(300)
     ]
     if name.endswith(".parquet"):
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / name, row_group_size=40, compression="none")

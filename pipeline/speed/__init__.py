@@ -14,6 +14,8 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.speed.results import (
+    BESIDE,
+    ODD,
     REACH,
     C4Lines,
     C4Rules,
@@ -27,21 +29,39 @@ from pipeline.speed.results import (
 ACTIVE: Literal["native", "python"]
 
 if TYPE_CHECKING or os.environ.get("GRISTMILL_PURE") == "1":
-    from pipeline.speed.twin import Lexicon, Reading, c4_lines, line_repeats, line_tally, prose_lines
+    from pipeline.speed.twin import Lexicon, Reading, c4_lines, character_marks, line_repeats, line_tally, prose_lines
 
     ACTIVE = "python"
 else:
     try:
-        from pipeline.speed._filters import Lexicon, Reading, c4_lines, line_repeats, line_tally, prose_lines
+        from pipeline.speed._filters import (
+            Lexicon,
+            Reading,
+            c4_lines,
+            character_marks,
+            line_repeats,
+            line_tally,
+            prose_lines,
+        )
 
         ACTIVE = "native"
     except ImportError:
-        from pipeline.speed.twin import Lexicon, Reading, c4_lines, line_repeats, line_tally, prose_lines
+        from pipeline.speed.twin import (
+            Lexicon,
+            Reading,
+            c4_lines,
+            character_marks,
+            line_repeats,
+            line_tally,
+            prose_lines,
+        )
 
         ACTIVE = "python"
 
 __all__ = [
     "ACTIVE",
+    "BESIDE",
+    "ODD",
     "REACH",
     "C4Lines",
     "C4Rules",
@@ -53,6 +73,7 @@ __all__ = [
     "Repeats",
     "WordTally",
     "c4_lines",
+    "character_marks",
     "line_repeats",
     "line_tally",
     "prose_lines",

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 # Chunks on either side of one that can bear on its tokens, at most.
 REACH = 16
+ODD, BESIDE = 64, 128  # classes of characters, see `twin.character_marks`
 
 
 class Repeats(NamedTuple):

@@ -16,6 +16,8 @@ from operator import itemgetter
 from datatrove.utils.text import PUNCTUATION_SET
 
 from pipeline.speed.results import (
+    BESIDE,
+    ODD,
     REACH,
     C4Lines,
     C4Rules,
@@ -31,6 +33,7 @@ _RUNS = re.compile(r"\s+|\S+")
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
 _LINE_BREAK = re.compile(r"\n+")
 _CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
 _LONGEST_KEPT = 100  # characters of a chunk in the memo
 _TERMINAL = (".", "?", "!", '"', "'")
 _POLICY = (
@@ -230,6 +233,22 @@ def c4_lines(text: str, rules: C4Rules, sentences: Callable[[str], int]) -> C4Li
         first == "curly_bracket",
         sum(map(sentences, kept)),
     )
+
+
+def character_marks(text: str, table: bytes) -> int:
+    """What classes of characters are in a text: all that `table`, a byte for each code point from 0 on, says of them.
+
+    With BESIDE where a character of class ODD stands next to another one and both are beyond ASCII.
+    """
+    marks = 0
+    for char in set(text):
+        if ord(char) < len(table):
+            marks |= table[ord(char)]
+    if marks & ODD:
+        for run in _BEYOND_ASCII.findall(text):
+            if any(ord(char) < len(table) and table[ord(char)] & ODD for char in run):
+                marks |= BESIDE
+    return marks
 
 
 def _c4_line(line: str, rules: C4Rules) -> tuple[str, list[str]]:

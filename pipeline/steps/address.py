@@ -10,6 +10,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?=//|\\\\)")
+_PATH = re.compile("[/?]")
 _DOTS = str.maketrans("。．｡", "...")  # what IDNA takes for a full stop
 _DEPTH = 16  # levels at which a listed folder is looked for
 
@@ -27,7 +28,7 @@ class Address(NamedTuple):
         text = url.strip().partition("#")[0].replace("\\", "/")
         scheme = _SCHEME.match(text)
         rest = text[scheme.end() :].lstrip("/") if scheme else text.removeprefix("//")
-        authority, path = _until(rest, "/?")
+        authority, path = _until_path(rest)
         path, _, query = path.partition("?")
         host = host_name(_without_port(authority.rpartition("@")[2]))
         return cls(host, path.rstrip("/").lower(), query.lower())
@@ -95,8 +96,8 @@ def suffix_list():  # type: ignore[no-untyped-def]  # tldextract's class is impo
     return TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 
-def _until(text: str, stops: str) -> tuple[str, str]:
-    found = re.search(f"[{stops}]", text)
+def _until_path(text: str) -> tuple[str, str]:
+    found = _PATH.search(text)
     return (text[: found.start()], text[found.start() :]) if found else (text, "")
 
 

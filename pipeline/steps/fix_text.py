@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pipeline.record import Drop, Page
+from pipeline.speed import BESIDE, ODD, character_marks
 from pipeline.steps.step import Step
 
 _ROUNDS = 8  # one fix may lay open another (mojibake twice over); a text that has not settled by then is left
@@ -51,8 +52,7 @@ class FixText(Step):
     )
 
     def load(self) -> None:
-        if self.mojibake:
-            _suspicious()
+        _classes()
 
     def check(self, page: Page) -> Drop | None:
         text, fixes = self.fixed(page.text)
@@ -82,9 +82,11 @@ class FixText(Step):
     def _round(self, text: str, fixes: Counter[str]) -> str:
         if self.entities and "&" in text:
             text = _decode_entities(text, fixes)
-        if self.mojibake and not text.isascii():
+        marks = character_marks(text, _classes())
+        if self.mojibake and marks & _SUSPICIOUS:
             text = _mend_mojibake(text, fixes)  # before the controls, which are bytes of it
-        if _UNWANTED.search(text):
+            marks = character_marks(text, _classes())
+        if marks & _UNWANTED:
             text = self._remove_unwanted(text, fixes)
         if self.normal_form and not unicodedata.is_normalized(self.normal_form, text):
             text = unicodedata.normalize(self.normal_form, text)
@@ -110,10 +112,12 @@ class FixText(Step):
 _CONTROLS = re.compile(
     "\x1b\\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0e-\x1f\x7f\x80-\x84\x86-\x9f\u206a-\u206f\ufeff\ufff9-\ufffc]"
 )
-# Everything that the three patterns and the soft hyphen begin with: one look at a clean text, not four.
-_UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u2028\u2029\u206a-\u206f\ud800-\udfff\ufeff\ufff9-\ufffc]")
 _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]")
+# Everything that these three and the soft hyphen begin with.
+_BEGINNINGS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u2028\u2029\u206a-\u206f\ud800-\udfff\ufeff\ufff9-\ufffc]"
+_UNWANTED, _STRANGE = 1, 2  # classes of characters
+_SUSPICIOUS = _STRANGE | BESIDE  # see `_classes`
 
 
 def _pair_or_mark(match: re.Match[str]) -> str:
@@ -142,29 +146,32 @@ def _decode_entities(text: str, fixes: Counter[str]) -> str:
 
 def _mend_mojibake(text: str, fixes: Counter[str]) -> str:
     """Mend line by line, as ftfy.fix_text does: one line's encoding says nothing of the next one's."""
-    suspicious = _suspicious()
-    if not suspicious.search(text):
-        return text
     from ftfy import fix_encoding
 
     lines = text.split("\n")
     for i, line in enumerate(lines):
-        if suspicious.search(line):
+        if character_marks(line, _classes()) & _SUSPICIOUS:
             lines[i] = fix_encoding(line + "\n").removesuffix("\n")
             fixes["mojibake"] += lines[i] != line
     return "\n".join(lines)
 
 
 @functools.cache
-def _suspicious() -> re.Pattern[str]:
-    """A cheap necessary condition for ftfy's `is_bad`, which costs 0.13 µs a character, many times this one.
+def _classes() -> bytes:
+    """Of each character whether it may have to go, and a cheap necessary condition of ftfy's `is_bad`.
 
-    What `is_bad` looks for is, but for a few single characters, a sequence in which a character of its
-    categories stands beside another one beyond ASCII, and that category is never the letters with which Greek
-    and Cyrillic are written. A test holds this against `is_bad`.
+    `is_bad` costs 0.13 µs a character, many times this one. What it looks for is, but for a few single characters, a
+    sequence in which a character of its categories stands beside another one beyond ASCII, and that category is never
+    the letters with which Greek and Cyrillic are written. A test holds this against `is_bad`.
     """
     from ftfy.badness import MOJIBAKE_CATEGORIES
 
     letters = {"lower_common", "upper_common"}
     odd = "".join(chars for name, chars in MOJIBAKE_CATEGORIES.items() if name not in letters) + "–—…’ЂĀā‚"
-    return re.compile(rf"[^\x00-\x7f](?:(?<=[\x80-\x9fÂÃŒœØÙ])|(?<=[{odd}])[^\x00-\x7f]|[{odd}])")
+    classes = ((_UNWANTED, _BEGINNINGS), (_STRANGE, "[\x80-\x9fÂÃŒœØÙ]"), (ODD, f"[{odd}]"))
+    table = bytearray(1 << 16)
+    characters = "".join(map(chr, range(len(table))))
+    for mark, pattern in classes:
+        for match in re.finditer(pattern, characters):
+            table[match.start()] |= mark
+    return bytes(table)

@@ -6,8 +6,18 @@ from tests.bench.end_to_end import PAGES, REFERENCE, ROUNDS, measure
 from tests.results import write_results
 
 PARTS = (
-    "reader", "url", "language", "extraction", "pareto", "filters", "pii",
-    "dedup signatures", "dedup join 1000000", "tokens", "loader", "scaling",
+    "reader",
+    "url",
+    "language",
+    "extraction",
+    "pareto",
+    "filters",
+    "pii",
+    "dedup signatures",
+    "dedup join 1000000",
+    "tokens",
+    "loader",
+    "scaling",
 )
 OPENING = (
     "# Speed, measured\n\nWritten by `make bench`. CPU seconds of warm processes that take turns: compare within a table, "

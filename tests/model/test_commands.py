@@ -41,7 +41,9 @@ def test_generate_continues_a_prompt_and_several(base: Path) -> None:
 
 
 def test_generate_takes_a_vote(base: Path) -> None:
-    told = json.loads(ran("generate", base, "the", "--vote", 5, "--answer", "[a-z]", "--max-tokens", 8, "--device", "cpu"))
+    told = json.loads(
+        ran("generate", base, "the", "--vote", 5, "--answer", "[a-z]", "--max-tokens", 8, "--device", "cpu")
+    )
     assert sum(told["votes"].values()) <= 5
     assert told["answer"] == max(told["votes"], key=told["votes"].get)
     with pytest.raises(GristmillError, match="no regular expression"):

@@ -77,7 +77,8 @@ def test_samples_do_not_depend_on_the_batch(model) -> None:
 def test_stops_at_a_stop_token_at_max_tokens_and_at_the_contexts_end(model) -> None:
     whole = plain(model, PROMPTS[0], 12)
     stopped, cut = Engine(model).generate(
-        [PROMPTS[0]] * 2, [Sampling(max_tokens=12, temperature=0, stop=(whole[4],)), Sampling(max_tokens=2, temperature=0)]
+        [PROMPTS[0]] * 2,
+        [Sampling(max_tokens=12, temperature=0, stop=(whole[4],)), Sampling(max_tokens=2, temperature=0)],
     )
     assert (stopped.tokens, stopped.finish) == (whole[: whole.index(whole[4])], "stop")
     assert (cut.tokens, cut.finish) == (whole[:2], "length")

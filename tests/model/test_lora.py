@@ -94,7 +94,8 @@ def test_only_adapters_get_gradients() -> None:
     model(IDS).sum().backward()
     assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
     assert {name for name, p in model.named_parameters() if p.requires_grad and "lora_" not in name} == {
-        "model.embed_tokens.rows", "lm_head.rows"
+        "model.embed_tokens.rows",
+        "lm_head.rows",
     }
 
 

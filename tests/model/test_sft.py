@@ -136,7 +136,9 @@ def test_it_learns_to_answer_and_to_stop(tmp_path: Path, template: ChatTemplate,
         steps=0,
         prompts=("cat the",),
         sample_every=0,
-        optimizer=OptimizerConfig(kind="adamw", adamw_lr=2e-2 if lora else 4e-3, adamw_weight_decay=0.0, warmup_steps=5),
+        optimizer=OptimizerConfig(
+            kind="adamw", adamw_lr=2e-2 if lora else 4e-3, adamw_weight_decay=0.0, warmup_steps=5
+        ),
         validate_every=10,
     )
     config = SFTConfig(

@@ -56,9 +56,7 @@ def main() -> None:
 
 
 def label_table() -> None:
-    print(
-        "| set | texts in languages of lid.176 | label right | English kept at 0.65 | others kept as English |"
-    )
+    print("| set | texts in languages of lid.176 | label right | English kept at 0.65 | others kept as English |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for path in sorted((DATA / "lid").glob("*.tsv.gz")):
         right = Counter[bool]()
@@ -91,18 +89,11 @@ def gate_table(engine: str) -> None:
             continue
         found, score = identifier().best(page.text)
         late.append((found.code, score))
-        early.append(
-            [
-                {found.code: score for found, score in identifier().probabilities(window)}
-                for window in windows
-            ]
-        )
+        early.append([{found.code: score for found, score in identifier().probabilities(window)} for window in windows])
     counts = Counter(code for code, score in late if score >= MIN_SCORE)
     targets = [code for code, n in counts.most_common() if n >= 40]
     print(f"{len(late)} pages with text, {engine}; 2,000 characters, second look at the middle")
-    print(
-        "| kept language | late gate keeps | early threshold | lost | loss at most (95 %) | spared of the rest |"
-    )
+    print("| kept language | late gate keeps | early threshold | lost | loss at most (95 %) | spared of the rest |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for target in targets:
         for threshold in THRESHOLDS:
@@ -113,14 +104,10 @@ def gate_table(engine: str) -> None:
             for looks, (code, score) in zip(early, late, strict=True)
             if looks and score >= MIN_SCORE
         )
-        print(
-            f"each page's own language as target, threshold 0.1, {windows} look(s): lost {lost} of {counts.total()}"
-        )
+        print(f"each page's own language as target, threshold 0.1, {windows} look(s): lost {lost} of {counts.total()}")
 
 
-def gate_row(
-    target: str, threshold: float, early: list[list[dict[str, float]]], late: list[tuple[str, float]]
-) -> str:
+def gate_row(target: str, threshold: float, early: list[list[dict[str, float]]], late: list[tuple[str, float]]) -> str:
     kept = lost = rest = spared = 0
     for looks, (code, score) in zip(early, late, strict=True):
         dropped = bool(looks) and max(look.get(target, 0.0) for look in looks) < threshold

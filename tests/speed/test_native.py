@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.speed import C4Rules, twin
+from pipeline.speed import ODD, C4Rules, twin
 from pipeline.steps.english import english, spacy_data
 from pipeline.steps.gopher import STOP_WORDS
 from tests.steps.quality_texts import documents, needs_data, real_texts
@@ -42,6 +42,9 @@ any_text = st.one_of(
 )
 
 
+CLASSES = bytes(ODD * (code % 5 == 0) | code % 3 for code in range(1 << 12))
+
+
 def assert_equal(text: str) -> None:
     ours, oracle = (lexicon.read(text) for lexicon in LEXICONS)
     assert ours.words == oracle.words
@@ -54,6 +57,8 @@ def assert_equal(text: str) -> None:
         for ends in (frozenset(".!?"), frozenset("a😀。\u2028")):
             assert native.prose_lines(text, ends, 8, flag) == twin.prose_lines(text, ends, 8, flag)
     assert native.line_tally(text) == twin.line_tally(text)
+    for table in (CLASSES, CLASSES[:100], b""):
+        assert native.character_marks(text, table) == twin.character_marks(text, table)
     for rules in RULES:
         for count in (len, LEXICONS[1].sentences):
             assert native.c4_lines(text, rules, count) == twin.c4_lines(text, rules, count)
@@ -134,6 +139,7 @@ def test_what_is_no_text_is_a_type_error(wrong: object) -> None:
         LEXICONS[0].read,
         LEXICONS[0].sentences,
         native.line_tally,
+        lambda text: native.character_marks(text, CLASSES),
         lambda text: native.line_repeats(text, True),
         lambda text: native.prose_lines(text, frozenset("."), 3, False),
         lambda text: native.c4_lines(text, RULES[0], len),

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.record import Page
-from pipeline.steps.fix_text import FixText, _suspicious
+from pipeline.speed import character_marks
+from pipeline.steps.fix_text import _SUSPICIOUS, FixText, _classes
 
 LID = Path(__file__).parents[2].parent / "shared/data/curation/lid"
 needs_lid = pytest.mark.skipif(not LID.exists(), reason="the labelled texts lie beside the checkout only")
@@ -127,7 +128,7 @@ def test_fixing_twice_is_fixing_once_and_gives_sound_text(text: str) -> None:
 @settings(max_examples=1000, deadline=None)
 @given(texts)
 def test_the_cheap_look_misses_nothing_that_ftfy_calls_bad(text: str) -> None:
-    assert _suspicious().search(text) or not is_bad(text)
+    assert character_marks(text, _classes()) & _SUSPICIOUS or not is_bad(text)
 
 
 @needs_lid
@@ -148,5 +149,5 @@ def test_on_labelled_languages_mojibake_is_what_ftfy_says(name: str) -> None:
 def test_line_with_umlauts_is_rarely_suspicious() -> None:
     with gzip.open(LID / "lingua_sentences.tsv.gz", "rt") as lines:
         rows = [line.rstrip("\n").split("\t", 2) for line in lines]
-    share = sum(bool(_suspicious().search(text)) for _, _, text in rows) / len(rows)
+    share = sum(bool(character_marks(text, _classes()) & _SUSPICIOUS) for _, _, text in rows) / len(rows)
     assert share < 0.2

@@ -39,9 +39,7 @@ def text_page(text: str) -> Page:
 
 def html_page(body: str, record_id: str = "0" * 32) -> Page:
     page = Page(record_id, "a.warc.gz", 0, 1, "response")
-    page.html = (
-        f"<html><body><script>var the_words = 'in English and nothing else';</script>{body}</body></html>"
-    )
+    page.html = f"<html><body><script>var the_words = 'in English and nothing else';</script>{body}</body></html>"
     return page
 
 

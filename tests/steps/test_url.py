@@ -245,9 +245,7 @@ def differences() -> list[tuple[str, str]]:
     word, whole = min(blocklists.datatrove_words("banned_words")), STRICT._lists().domains[0][1]
     domain = next(name for name in listed().domains if registered_domain(name) == name)
     subdomain = next(name for name in listed().domains if registered_domain(name) not in whole)
-    spelled = next(
-        name for name in listed().internationalised if host_name(_unicode(name)) == name != _unicode(name)
-    )
+    spelled = next(name for name in listed().internationalised if host_name(_unicode(name)) == name != _unicode(name))
     address = next(name for name in listed().addresses if registered_domain(name) == "")
     return [
         ("a host in upper case", f"http://{domain.upper()}/"),
@@ -341,9 +339,7 @@ def test_a_gzipped_list_in_ut1s_layout_is_named_by_its_category(tmp_path: Path) 
     path = tmp_path / "gambling" / "domains.gz"
     path.write_bytes(gzip.compress(b"bets.example\n"))
     step = UrlFilter(datatrove_lists=False, domains=(str(path),))
-    assert step.check(page("http://www.bets.example/")) == Drop(
-        "listed_domain", 1.0, 1.0, "gambling: bets.example"
-    )
+    assert step.check(page("http://www.bets.example/")) == Drop("listed_domain", 1.0, 1.0, "gambling: bets.example")
 
 
 def test_the_allow_list_goes_before_everything(tmp_path: Path) -> None:
@@ -394,9 +390,7 @@ def test_workers_that_build_at_once_all_get_the_whole_list(tmp_path: Path, cache
     source.write_text("".join(f"site{n}.example\n" for n in range(50_000)))
     context = multiprocessing.get_context("fork")
     results: Any = context.Queue()
-    workers = [
-        context.Process(target=_many, args=(str(source), str(cache_folder.parent), results)) for _ in range(4)
-    ]
+    workers = [context.Process(target=_many, args=(str(source), str(cache_folder.parent), results)) for _ in range(4)]
     for worker in workers:
         worker.start()
     assert [results.get(timeout=60) for _ in workers] == [(50_000, True, False)] * 4
@@ -426,9 +420,7 @@ def test_an_empty_list_holds_nothing(tmp_path: Path, cache_folder: Path) -> None
     assert "" not in empty
 
 
-def test_a_cache_that_cannot_be_written_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GRISTMILL_CACHE", str(tmp_path / "file"))
     (tmp_path / "list.txt").write_text("a.example\n")

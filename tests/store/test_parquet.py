@@ -15,7 +15,9 @@ ENGINE = Path(__file__).parents[2] / "pipeline"
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
 def test_reading_starts_no_thread(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"a": list(range(1000)), "b": ["text"] * 1000}), tmp_path / "some.parquet", row_group_size=9)
+    pq.write_table(
+        pa.table({"a": list(range(1000)), "b": ["text"] * 1000}), tmp_path / "some.parquet", row_group_size=9
+    )
     code = f"""
 import os, pyarrow as pa
 from pipeline.store import Folder

@@ -203,6 +203,9 @@ PyObject *line_tally(PyObject *self, PyObject *text);
 PyObject *prose_lines(PyObject *self, PyObject *args);
 PyObject *c4_lines(PyObject *self, PyObject *args);
 
+/* characters.c */
+PyObject *character_marks(PyObject *self, PyObject *args);
+
 /* The named tuples of ../results.py, by name. */
 PyObject *make_result(const char *name, PyObject *fields); /* steals fields, which may be NULL */
 

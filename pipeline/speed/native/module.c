@@ -19,6 +19,7 @@ static PyMethodDef functions[] = {
     {"line_repeats", line_repeats, METH_VARARGS, "See pipeline.speed.twin.line_repeats."},
     {"line_tally", line_tally, METH_O, "See pipeline.speed.twin.line_tally."},
     {"prose_lines", prose_lines, METH_VARARGS, "See pipeline.speed.twin.prose_lines."},
+    {"character_marks", character_marks, METH_VARARGS, "See pipeline.speed.twin.character_marks."},
     {"c4_lines", c4_lines, METH_VARARGS, "See pipeline.speed.twin.c4_lines."},
     {NULL, NULL, 0, NULL},
 };
