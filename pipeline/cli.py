@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
@@ -327,10 +327,13 @@ def sample(
     files: Annotated[int, typer.Option(help="In how many files.", min=1)] = 4,
 ) -> None:
     """Grow the sample crawl to any size, for benchmarks."""
+    from pipeline.pool import Pool, Serial
     from pipeline.sample import grow
 
-    for path in grow(pages, seed, folder, files):
-        out.print(str(path))
+    few = pages < 20_000  # written before workers have started
+    with nullcontext(Serial()) if few else Pool(os.cpu_count() or 1) as executor:
+        for path in grow(pages, seed, folder, files, executor):
+            out.print(str(path))
 
 
 @app.command()

@@ -17,8 +17,10 @@ from functools import cache, lru_cache
 from html import escape
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from pipeline.errors import GristmillError
+from pipeline.pool import Executor, Serial
 from pipeline.sample.oddities import pdf
 from pipeline.sample.pages import Source, read_sources
 from pipeline.sample.themes import render
@@ -43,9 +45,10 @@ _POOL = 20_000  # sentences of English; a tenth of that of every other language
 _THEMES = ("magazine", "blog", "news", "wiki", "recipe", "docs")
 _WORD = re.compile(r"[^\W\d_]+")
 _START = datetime(2026, 10, 17, 10, 15, 0)
+_SERIAL = Serial()
 
 
-def grow(pages: int, seed: int, out: Path, files: int = 1) -> list[Path]:
+def grow(pages: int, seed: int, out: Path, files: int = 1, executor: Executor = _SERIAL) -> list[Path]:
     """Write `files` WARCs that hold `pages` captures between them below `out`, and return their paths.
 
     The same pages and seed give the same records for ever. Raises GristmillError where a number makes no sense.
@@ -55,16 +58,28 @@ def grow(pages: int, seed: int, out: Path, files: int = 1) -> list[Path]:
             f"{pages} pages do not go into {files} files", "gristmill sample", "Ask for at least one page a file."
         )
     out.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for number in range(files):
-        path = out / f"GRISTMILL-GROWN-{seed}-{number:05d}.warc.gz"
-        draft = path.with_name(path.name + ".part")
-        with draft.open("wb") as file:
-            for stored in _records(path.name, seed, range(number * pages // files, (number + 1) * pages // files)):
-                file.write(stored)
-        os.replace(draft, path)
-        paths.append(path)
-    return paths
+    bounds = [number * pages // files for number in range(files + 1)]
+    tasks = [
+        _File(out / f"GRISTMILL-GROWN-{seed}-{number:05d}.warc.gz", seed, range(*bounds[number : number + 2]))
+        for number in range(files)
+    ]
+    for _ in executor.run(_write, tasks):
+        pass
+    return [task.path for task in tasks]
+
+
+class _File(NamedTuple):
+    path: Path
+    seed: int
+    numbers: range
+
+
+def _write(task: _File) -> None:
+    draft = task.path.with_name(task.path.name + ".part")
+    with draft.open("wb") as file:
+        for stored in _records(task.path.name, task.seed, task.numbers):
+            file.write(stored)
+    os.replace(draft, task.path)
 
 
 def mixture(pages: int, seed: int) -> Counter[str]:

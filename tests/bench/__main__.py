@@ -14,7 +14,7 @@ PARTS = (
     "filters",
     "pii",
     "dedup signatures",
-    "dedup join 1000000",
+    "dedup join 10000000 --memory 2048",
     "tokens",
     "loader",
     "scaling",

@@ -92,7 +92,7 @@ def bench_join(documents: int, memory: int) -> None:
     with tempfile.TemporaryDirectory() as root:
         begun = time.monotonic()
         work = [(Path(root), number, settings) for number in range(-(-documents // SPLIT))]
-        with get_context("spawn").Pool(1) as pool:  # another process, so that this one's peak is the join's
+        with get_context("spawn").Pool() as pool:  # other processes, so that this one's peak is the join's
             splits = pool.starmap(make_split, work, chunksize=1)
         print(f"made and signed {len(splits) * SPLIT:,} documents in {time.monotonic() - begun:.0f} s")
         before = peak_mb()

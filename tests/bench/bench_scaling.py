@@ -1,8 +1,8 @@
-"""How cost grows: with processes, and with pages. `python -m tests.bench.bench_scaling [--sizes 1000 10000 100000]`.
+"""How cost grows: with processes, and with pages. `python -m tests.bench.bench_scaling [--sizes 1000 10000 100000 1000000]`.
 
 Both over the sample crawl grown to size, preset default. Two processes against one: wall-clock seconds of the refine
 phase in warm pools that take turns. Pages: whole runs, from WARC to published tokens, in CPU seconds of all processes;
-if cost is linear, each further page costs the same from one size to the next. `--sizes … 1000000` takes half an hour.
+if cost is linear, each further page costs the same from one size to the next. A million take a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAGES_PER_FILE = 2_500
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--pages", type=int, default=16_000, help="for two processes against one")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -77,8 +77,9 @@ def by_size(folder: Path, sizes: list[int]) -> str:
     before: tuple[int, float] | None = None
     for pages in sizes:
         crawl, out = folder / f"crawl-{pages}", folder / f"out-{pages}"
-        stored = sum(path.stat().st_size for path in grow(pages, 7, crawl, files=-(-pages // PAGES_PER_FILE)))
-        cpu, peak = run(crawl, out)
+        run("sample", str(crawl), "--pages", str(pages), "--files", str(-(-pages // PAGES_PER_FILE)))
+        stored = sum(path.stat().st_size for path in crawl.iterdir())
+        cpu, peak = run("run", "--preset", "default", "--input", str(crawl), "--out", str(out))
         phases = json.loads((out / "run/metrics.json").read_text())["seconds"]
         longest = sorted(phases, key=lambda phase: -phases[phase])[:3]
         further = f"{1000 * (cpu - before[1]) / (pages - before[0]):.2f}" if before else ""
@@ -92,21 +93,24 @@ def by_size(folder: Path, sizes: list[int]) -> str:
     return "Whole runs (`gristmill run --preset default`), all processes together.\n\n" + "\n".join(rows) + "\n"
 
 
-def run(crawl: Path, out: Path) -> tuple[float, float]:
-    """CPU seconds of the command with all its workers, and the largest of its processes in MB."""
+def run(*arguments: str) -> tuple[float, float]:
+    """CPU seconds of a command of `gristmill` with all its workers, and the largest of its processes in MB."""
     _adopt_orphans()
-    command = [sys.executable, "-m", "pipeline", "run", "--preset", "default", "--input", str(crawl), "--out", str(out)]
-    child = os.posix_spawn(sys.executable, command, os.environ, file_actions=_silent(out))
-    cpu = peak = 0.0
-    try:
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    with tempfile.TemporaryFile() as log:
+        told = [(os.POSIX_SPAWN_DUP2, log.fileno(), number) for number in (1, 2)]
+        child = os.posix_spawn(sys.executable, command, os.environ, file_actions=told)
+        cpu = peak = 0.0
         while True:  # the command, and the server that its workers were forked from
-            pid, status, usage = os.wait4(-1, 0)
+            try:
+                pid, status, usage = os.wait4(-1, 0)
+            except ChildProcessError:
+                return cpu, peak
             cpu += usage.ru_utime + usage.ru_stime
             peak = max(peak, usage.ru_maxrss / 1024)
             if pid == child and status:
-                raise SystemExit(f"{' '.join(command)} failed:\n{Path(f'{out}.log').read_text()[-2000:]}")
-    except ChildProcessError:
-        return cpu, peak
+                log.seek(0)
+                raise SystemExit(f"{' '.join(command)} failed:\n{log.read()[-2000:].decode()}")
 
 
 def _adopt_orphans() -> None:
@@ -114,13 +118,6 @@ def _adopt_orphans() -> None:
     set_child_subreaper = 36
     if ctypes.CDLL(None, use_errno=True).prctl(set_child_subreaper, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
-
-
-def _silent(out: Path) -> list[tuple[int, int, str, int, int]]:
-    """The command's output goes to a log beside its folder."""
-    return [
-        (os.POSIX_SPAWN_OPEN, number, f"{out}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644) for number in (1, 2)
-    ]
 
 
 if __name__ == "__main__":
