@@ -36,7 +36,7 @@ class Forest:
         return np.frombuffer(kernel.score(x, x.shape[1], self.packed(x.shape[1])))
 
     def packed(self, width: int) -> bytes:
-        """The forest over rows of this width as the kernel takes it; for who has the kernel."""
+        """The forest over rows of this width as the kernel takes it, in trees of up to 32 leaves each."""
         parts = (self.feature, self.threshold, self.left, self.right, self.leaves, self.roots)
         packed: bytes = forest_kernel().pack_forest(width, *parts)
         return packed

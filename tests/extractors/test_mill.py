@@ -139,6 +139,29 @@ class TestChoice:
         assert 0 in choose(blocks, np.array([0.45, 0.9]))
 
 
+def grown(draw, width, leaves):
+    """A forest of trees of so many leaves, each split at random where a leaf was."""
+    feature, threshold, left, right, values, roots = [], [], [], [], [], []
+    for wanted in leaves:
+        root = [0]
+        open_leaves = [(root, 0)]  # the list and the place where a leaf's number will stand
+        while len(open_leaves) < wanted:
+            where, place = open_leaves.pop(int(draw.integers(len(open_leaves))))
+            where[place] = len(feature)
+            feature.append(int(draw.integers(width)))
+            threshold.append(float(draw.integers(-3, 4)))
+            left.append(0)
+            right.append(0)
+            open_leaves += [(left, len(left) - 1), (right, len(right) - 1)]
+        for where, place in open_leaves:
+            where[place] = ~len(values)
+            values.append(float(draw.normal()))
+        roots += root
+    feature, left, right, roots = (np.array(part, np.int32) for part in (feature, left, right, roots))
+    threshold, values = (np.array(part, np.float32) for part in (threshold, values))
+    return Forest(feature, threshold, left, right, values, roots)
+
+
 @needs_kernel
 class TestTwins:
     @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=60), st.integers(0, 2**32))
@@ -170,6 +193,20 @@ class TestTwins:
     def test_verdicts_on_names_agree(self, names):
         scores = NameScores({"post-content": 300, "content": 120, "nav": -400, "html": 77, "bar": -60})
         assert np.array_equal(scores.table(["", *names]), verdict_table(["", *names], scores))
+
+    @given(st.integers(0, 2**32))
+    @settings(max_examples=50, deadline=None)
+    def test_forests_of_any_shape_score_the_same(self, seed):
+        draw = np.random.default_rng(seed)
+        width = int(draw.integers(1, 9))
+        forest = grown(draw, width, draw.integers(1, 33, 4).tolist())
+        x = draw.integers(-3, 4, (int(draw.integers(0, 40)), width)).astype(np.float32)
+        x[draw.random(x.shape) < 0.05] = np.inf
+        assert np.array_equal(forest.score(x), forest.score_python(x))
+
+    def test_a_tree_of_more_leaves_than_bits_is_refused(self):
+        with pytest.raises(ValueError, match="32 leaves"):
+            grown(np.random.default_rng(1), 3, [5, 33]).packed(3)
 
     @needs_data
     def test_agree_on_real_pages(self):
