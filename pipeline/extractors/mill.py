@@ -41,7 +41,8 @@ from pipeline.steps.html import reading
 MODEL = Path(__file__).with_name("mill.npz")
 MIN_CHANCE = 0.15  # blocks less likely to be main text never stay
 # an article: this share of the main text that is expected is prose of at least this chance
-SURE, SURE_SHARE = 0.9, 0.3
+SURE, SURE_SHARE = 0.85, 0.2
+HIDDEN_SHARE = 0.5  # what a page hides may be a tab of it, or nothing that a reader ever sees: it counts half
 REACH, SHORT_CELLS = 8, 40  # elements looked up for a table or list; units of a cell, on average, of a table of data
 _GROUPS = np.zeros(max(TAG_CODES.values()) + 1, np.int8)
 _GROUPS[TAG_CODES["table"]] = 1
@@ -100,13 +101,15 @@ class Model:
         packed = self._packed()
         if packed is None:
             return self.chances_python(blocks, head)
-        return np.frombuffer(numbers_kernel().chances(page_arrays(blocks, head, self.names), *packed))
+        page = page_arrays(blocks, head, self.names)
+        return np.frombuffer(numbers_kernel().chances(page, *packed, hidden_column(), HIDDEN_SHARE))
 
     def chances_python(self, blocks: Blocks, head: Head) -> Chances:
         """`chances` without the kernel in C: its oracle, and what runs where there is none."""
         x = features_python(blocks, head, self.names)
         first = self.first.score_python(x)
-        return self.second.score_python(np.concatenate([x, context(blocks, first)], axis=1))
+        second = self.second.score_python(np.concatenate([x, context(blocks, first)], axis=1))
+        return np.where(x[:, hidden_column()] > 0, second * HIDDEN_SHARE, second)
 
     def _packed(self) -> tuple[bytes, bytes] | None:
         """Both forests as the kernel takes them, packed once; None where there is no kernel."""
@@ -131,6 +134,12 @@ class Model:
             names = held["names"].item().decode().split("\n")
             scores = dict(zip(names, held["scores"].tolist(), strict=True))
             return cls(NameScores(scores), Forest.from_arrays(held, "first_"), Forest.from_arrays(held, "second_"))
+
+
+@cache
+def hidden_column() -> int:
+    """The number that says whether a block is hidden: by its style or attributes, or those of elements around it."""
+    return feature_names().index("hidden")
 
 
 @cache

@@ -22,7 +22,7 @@ from pipeline.extractors.features import (
     page_arrays,
 )
 from pipeline.extractors.forest import Forest, logistic
-from pipeline.extractors.mill import MODEL, choose, choose_python, load_model
+from pipeline.extractors.mill import MODEL, choose, choose_python, hidden_column, load_model
 from pipeline.extractors.mill_labels import _by_text, label_pages
 from pipeline.extractors.mill_train import NameTable, fold_of, shortened
 from pipeline.extractors.names import HINTS, NameScores, name_hints, name_tokens, verdict_table
@@ -230,14 +230,14 @@ class TestTwins:
         ):
             bad = (*good[:place], np.ascontiguousarray(wrong), *good[place + 1 :])
             with pytest.raises(ValueError, match="no page"):
-                numbers_kernel().chances(bad, *model._packed())
+                numbers_kernel().chances(bad, *model._packed(), hidden_column(), 0.5)
         first = model.first
         with pytest.raises(ValueError, match="no forest"):
             numbers_kernel().pack_forest(
                 9, first.feature, *[first.threshold] * 2, first.right, first.leaves, first.roots
             )
         with pytest.raises(ValueError, match="no forest"):
-            numbers_kernel().chances(good, model._packed()[1], model._packed()[0])
+            numbers_kernel().chances(good, *model._packed()[::-1], hidden_column(), 0.5)
 
 
 class TestNames:

@@ -248,15 +248,22 @@ numbers(PyObject *self, PyObject *args)
     return found;
 }
 
-/* pages.chances(page, first packed forest, second packed forest) -> the chance of each block to be main text: doubles in bytes */
+/* pages.chances(page, first packed forest, second packed forest, column, share) -> the chance of each block to be main
+   text, so much of it where the number in that column is set: doubles in bytes */
 static PyObject *
 chances(PyObject *self, PyObject *args)
 {
     PyObject *given, *packed[2], *found = NULL;
     Forest first = {.packed = {.obj = NULL}}, second = {.packed = {.obj = NULL}};
     Page page;
-    if (!PyArg_ParseTuple(args, "OOO", &given, &packed[0], &packed[1]))
+    int column;
+    double share;
+    if (!PyArg_ParseTuple(args, "OOOid", &given, &packed[0], &packed[1], &column, &share))
         return NULL;
+    if (column < 0 || column >= FEATURES) {
+        PyErr_SetString(PyExc_ValueError, "there is no such column");
+        return NULL;
+    }
     if (!take_page(given, &page) && !take_forest(packed[0], FEATURES, &first)
         && !take_forest(packed[1], FEATURES + CONTEXT, &second)) {
         Py_ssize_t n = page.view.n, width = FEATURES + CONTEXT;
@@ -269,6 +276,9 @@ chances(PyObject *self, PyObject *args)
         failed = failed || fill_context(&page.view, chance, x, width);
         if (!failed)
             score_rows(&second, x, n, width, tile, chance);
+        for (Py_ssize_t i = 0; !failed && i < n; i++)
+            if (x[i * width + column] > 0)
+                chance[i] *= share;
         free(x);
         if (failed) {
             Py_CLEAR(found);
