@@ -134,7 +134,9 @@ def run(
             address,
         )
     if as_json:
-        _print_json({"records": outcome.manifest.about["records"], "seconds": outcome.seconds, "out": out_folder})
+        about = outcome.manifest.about
+        totals = {unit: sum(shard[unit] for shard in about["shards"]) for unit in ("documents", "tokens")}
+        _print_json({"records": about["records"], **totals, "seconds": outcome.seconds, "out": out_folder})
         return
     from pipeline.commands.stats import show_funnel
 

@@ -280,6 +280,14 @@ def test_runs_that_were_killed_publish_the_same_bytes(published: Path, tmp_path:
     ]
 
 
+def test_a_run_tells_machines_what_came_out(published: Path, tmp_path: Path) -> None:
+    shutil.copytree(published, tmp_path / "ds")
+    told = json.loads(subprocess.run(command(tmp_path / "ds"), check=True, capture_output=True, timeout=600).stdout)
+    shards = [pq.read_table(path) for path in sorted((tmp_path / "ds/tokens").iterdir())]
+    assert told["documents"] == told["records"]["kept"] == sum(shard.num_rows for shard in shards)
+    assert told["tokens"] == sum(len(tokens) for shard in shards for tokens in shard["tokens"])
+
+
 def test_what_a_run_left_half_written_when_it_was_killed_is_swept(published: Path, tmp_path: Path) -> None:
     shutil.copytree(published, tmp_path / "ds")
     for name in (".README.md.8sj2.tmp", "text/.train-00000.parquet.link.tmp", "tokenizer/.tokenizer.json.a1.tmp"):

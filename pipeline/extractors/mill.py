@@ -173,7 +173,7 @@ def choose(blocks: Blocks, chances: Chances) -> npt.NDArray[np.intp]:
 
     With p the chance of a block and u its units, keeping a set K has the expected F1 of about
     2 Σ_K p·u / (Σ_K u + Σ p·u): the optimal cut lies at half of the best F1 (Lipton et al. 2014, arXiv 1402.1892).
-    Where sure prose makes up a good part of what is expected, the page is an article, and what is doubtful before
+    Where sure prose makes up a fifth of what is expected, the page is an article, and what is doubtful before
     and after it (teasers, comments) is doubtful together: there the cut is at one half.
     """
     kernel = choice_kernel()
