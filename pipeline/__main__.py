@@ -1,5 +1,15 @@
-"""`python -m pipeline` is the `gristmill` command."""
+"""The `gristmill` command; `python -m pipeline` is the same."""
 
-from pipeline.cli import main
 
-main()
+def main() -> None:
+    """Run the command; Ctrl-C while it is still being loaded ends it as quietly as later."""
+    try:
+        from pipeline.cli import main as command
+
+        command()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()
