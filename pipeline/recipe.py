@@ -145,6 +145,8 @@ def _misplaced(steps: Sequence[Step]) -> tuple[int, str] | None:
     for i, label in enumerate(labels):
         if label in labels[:i]:
             return i, f"the step {label} stands there twice"
+        if problem := steps[i].conflict(steps[:i]):
+            return i, problem
     texts = [i for i, step in enumerate(steps) if step.takes == "text"]
     makers = [i for i, step in enumerate(steps) if "text" in step.gives and step.takes == "html"]
     if texts and makers and texts[0] < makers[0]:

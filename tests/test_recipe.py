@@ -50,6 +50,12 @@ def test_a_step_by_name_alone_has_its_defaults() -> None:
         ("name: mine", "name: [mine", 2, "not YAML"),
         ("  - record_gate\n", "  - record_gate\n  - record_gate\n", 4, "the step record_gate stands there twice"),
         ("  - record_gate\n", "  - gopher_repetition\n", 3, "put it after extract"),
+        (
+            "  - record_gate\n",
+            "  - early_language: {languages: [en]}\n  - language: {other: publish}\n",
+            4,
+            "leave it out",
+        ),
         ("min_words: 30", "min_words: 30\n      min_words: 40", 7, "min_words stands there twice, first in line 6"),
         ("name: mine", "name: mine\nname: yours", 2, "name stands there twice"),
         ("min_words: 30", "max_words: 30", 5, "is above max_words (30.0): no page could pass"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Annotated, ClassVar, Literal
 
@@ -91,11 +91,19 @@ class Language(_OfLanguage):
     other: Literal["drop", "publish"] = Field(
         "drop",
         description="What becomes of pages in other languages. publish: they go into a part of their own (other-*), past "
-        "the steps that judge by the kept languages' words; put no early gate in front then.",
+        "the steps that judge by the kept languages' words; no early gate may stand in front then.",
     )
 
     def _named(self) -> Iterable[str]:
         return [*(self.languages or ()), *self.min_score_by_language]
+
+    def conflict(self, earlier: Sequence[Step]) -> str | None:
+        gates = [step.label for step in earlier if isinstance(step, EarlyLanguage) and step.min_probability]
+        if self.other == "publish" and gates:
+            return (
+                f"{gates[0]} drops pages that {self.label}.other=publish would publish: leave it out ({gates[0]}=off)"
+            )
+        return None
 
     def check(self, page: Page) -> Drop | None:
         found, score = self._identifier().best(page.text[: self.max_chars], self.newline_as)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from operator import ge, gt, le, lt
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -64,6 +64,10 @@ class Step(BaseModel):
     def label(self) -> str:
         """How the ledger calls this step; a step that can stand twice in a recipe says which one it is."""
         return self.name
+
+    def conflict(self, earlier: Sequence[Step]) -> str | None:
+        """Why this step cannot stand behind those, None where it can."""
+        return None
 
     def measure(self, page: Page) -> Mapping[str, float | None]:
         """Every value that the rules ask for, None where it cannot be said (its rule then keeps the page)."""
