@@ -332,8 +332,8 @@ def sample(
     from pipeline.pool import Pool, Serial
     from pipeline.sample import grow
 
-    few = pages < 20_000  # written before workers have started
-    with nullcontext(Serial()) if few else Pool(os.cpu_count() or 1) as executor:
+    alone = files == 1 or pages < 3_000  # written before workers have started
+    with nullcontext(Serial()) if alone else Pool(os.cpu_count() or 1) as executor:
         for path in grow(pages, seed, folder, files, executor):
             out.print(str(path))
 

@@ -79,6 +79,12 @@ class Recipe(BaseModel):
         """The ledger's columns of measured values, in the order of the steps."""
         return [column for step in self.steps for column in step.columns]
 
+    def check_conflicts(self) -> None:
+        """Raise GristmillError where two steps work against each other: asked before a run, not of what was published."""
+        for i, step in enumerate(self.steps):
+            if problem := step.conflict(self.steps[:i]):
+                raise GristmillError(problem, f"recipe {self.name}", "Mend one of the two.")
+
     def step(self, label: str) -> Step | None:
         """The step with this label, None where the recipe has none."""
         return next((step for step in self.steps if step.label == label), None)
@@ -145,8 +151,6 @@ def _misplaced(steps: Sequence[Step]) -> tuple[int, str] | None:
     for i, label in enumerate(labels):
         if label in labels[:i]:
             return i, f"the step {label} stands there twice"
-        if problem := steps[i].conflict(steps[:i]):
-            return i, problem
     texts = [i for i, step in enumerate(steps) if step.takes == "text"]
     makers = [i for i, step in enumerate(steps) if "text" in step.gives and step.takes == "html"]
     if texts and makers and texts[0] < makers[0]:

@@ -97,6 +97,7 @@ class Run:
 
         The output folder is this run's from the first `next` until the generator ends or is closed.
         """
+        self.recipe.check_conflicts()
         home = self.out.sub("run")
         work = self.work = self.work or home.sub("work")
         with _lease(home), _lease(work):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.__main__ import main
 from tests.conftest import SAMPLE, SETTINGS, tree
 from tests.crawls import article, articles
 
@@ -166,6 +167,7 @@ def test_steps_are_filters_in_a_pipe() -> None:
     )
     assert "ann.lee" not in clean["text"]
     assert "Steps are" in gristmill("step", "gopher", code=1).stderr
+    gristmill("step", "language", "--set", "other=publish", stdin=texts)  # no gate stands in front of one step
 
 
 def test_inspect_tells_the_state_of_an_archive(tmp_path: Path) -> None:
@@ -247,6 +249,16 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(published: Path, tmp_
     assert "Traceback" not in error
     gristmill(*words[3:])
     assert tree(tmp_path / "ds") == tree(published)
+
+
+def test_ctrl_c_while_the_command_is_loaded_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.cli.main", stopped)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130
 
 
 def test_output_into_a_closed_pipe_is_no_error(published: Path) -> None:

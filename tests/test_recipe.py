@@ -50,12 +50,6 @@ def test_a_step_by_name_alone_has_its_defaults() -> None:
         ("name: mine", "name: [mine", 2, "not YAML"),
         ("  - record_gate\n", "  - record_gate\n  - record_gate\n", 4, "the step record_gate stands there twice"),
         ("  - record_gate\n", "  - gopher_repetition\n", 3, "put it after extract"),
-        (
-            "  - record_gate\n",
-            "  - early_language: {languages: [en]}\n  - language: {other: publish}\n",
-            4,
-            "leave it out",
-        ),
         ("min_words: 30", "min_words: 30\n      min_words: 40", 7, "min_words stands there twice, first in line 6"),
         ("name: mine", "name: mine\nname: yours", 2, "name stands there twice"),
         ("min_words: 30", "max_words: 30", 5, "is above max_words (30.0): no page could pass"),
@@ -67,6 +61,14 @@ def test_a_mistake_is_told_with_its_line(before: str, after: str, line: int, tol
         parse_recipe(SMALL.replace(before, after), "mine.yaml")
     assert told in str(caught.value)
     assert caught.value.where == f"mine.yaml, line {line}"
+
+
+def test_steps_that_work_against_each_other_are_refused_before_a_run() -> None:
+    recipe = load_recipe("default").with_settings(["language.other=publish"])
+    with pytest.raises(GristmillError, match=r"early_language drops what language\.other=publish"):
+        recipe.check_conflicts()
+    for mended in ("early_language=off", "early_language.min_probability=0", "early_language.languages=null"):
+        recipe.with_settings([mended]).check_conflicts()
 
 
 def test_an_unknown_preset_names_the_nearest() -> None:

@@ -35,8 +35,7 @@ def _chosen(name: str, recipe: Recipe, settings: list[str]) -> Step:
     """The step as the recipe has it, or with its defaults where the recipe has none."""
     if name not in STEPS:
         raise GristmillError("there is no such step", name, f"Steps are {', '.join(STEPS)}.")
-    if recipe.step(name) is None:
-        recipe = recipe.model_copy(update={"steps": (*recipe.steps, step_class(name)())})
+    recipe = recipe.model_copy(update={"steps": (recipe.step(name) or step_class(name)(),)})
     changed = [s if s.startswith(f"{name}.") else f"{name}.{s}" for s in settings]
     step = (recipe.with_settings(changed) if changed else recipe).step(name)
     assert step is not None

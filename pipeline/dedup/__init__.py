@@ -3,7 +3,7 @@
 - `deduplicate.py`  the phase, stage by stage; the file to open first
 - `settings.py`     what a recipe can say
 - `fold.py` `shingles.py` `signatures.py`   from a text to what it is compared by
-- `exact.py` `candidates.py` `verify.py` `components.py` `clusters.py`   the stages, in this order
+- `exact.py` `bands.py` `candidates.py` `verify.py` `components.py` `clusters.py`   the stages, in this order
 - `verdicts.py` `statistics.py`   what comes out, how a split looks up its own documents, what is told of it
 - `index.py` `aliases.py`         earlier datasets, which a new crawl is joined to
 - `plan.py` `stage.py` `rows.py` `identity.py`   how work is cut, resumed, shuffled; rows and ids as numbers

@@ -81,6 +81,8 @@ class _Shared:
         shared = np.empty(keys.size, bool)
         for number, bits in enumerate(self._bits):
             here = np.flatnonzero(bucket == number)
+            if bits.size < here.size:
+                raise RuntimeError("fewer prints were taken than there are keys")  # a signature file changed
             shared[here], self._bits[number] = bits[: here.size], bits[here.size :]
         return np.flatnonzero(shared)
 

@@ -50,7 +50,7 @@ def scatter_hashes(job: Job) -> Counts:
 def find_copies(job: Job) -> Counts:
     """Join one bucket of hashes (`item`: bucket and number of units); write the copies twice.
 
-    `copies` is bucketed by the original's id, `gone` by the unit of the copy, for the band scatter to skip it.
+    `copies` is bucketed by the original's id, `gone` by the unit of the copy, for the stages over bands to skip it.
     """
     plan = load_plan(job.scratch)
     bucket, units = job.item["bucket"], job.item["units"]

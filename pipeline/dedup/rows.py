@@ -65,7 +65,7 @@ def repeated(key: Array) -> Array:
 
 
 def may_repeat(key: Array) -> Array:
-    """bool [n]: whether each uint64 occurs more than once; set for a few others too."""
+    """bool [n]: whether each uint64 occurs more than once; set for one in eight of the others at most."""
     if kernels.native is not None:
         return np.frombuffer(kernels.native.may_repeat(np.ascontiguousarray(key)), bool)
     order = np.argsort(key)

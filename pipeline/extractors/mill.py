@@ -75,8 +75,9 @@ class Mill:
 
 @cache
 def model_version() -> str:
-    """The first digits of the model file's hash."""
-    return sha256(MODEL.read_bytes()).hexdigest()[:12]
+    """The first digits of a hash over the model file and the numbers of the rules that choose by it."""
+    rules = (MIN_CHANCE, SURE, SURE_SHARE, HIDDEN_SHARE, REACH, SHORT_CELLS, PROSE)
+    return sha256(MODEL.read_bytes() + repr(rules).encode()).hexdigest()[:12]
 
 
 @cache
@@ -173,7 +174,7 @@ def choose(blocks: Blocks, chances: Chances) -> npt.NDArray[np.intp]:
 
     With p the chance of a block and u its units, keeping a set K has the expected F1 of about
     2 Σ_K p·u / (Σ_K u + Σ p·u): the optimal cut lies at half of the best F1 (Lipton et al. 2014, arXiv 1402.1892).
-    Where sure prose makes up a fifth of what is expected, the page is an article, and what is doubtful before
+    Where sure prose makes up a good part of what is expected, the page is an article, and what is doubtful before
     and after it (teasers, comments) is doubtful together: there the cut is at one half.
     """
     kernel = choice_kernel()

@@ -98,11 +98,9 @@ class Language(_OfLanguage):
         return [*(self.languages or ()), *self.min_score_by_language]
 
     def conflict(self, earlier: Sequence[Step]) -> str | None:
-        gates = [step.label for step in earlier if isinstance(step, EarlyLanguage) and step.min_probability]
-        if self.other == "publish" and gates:
-            return (
-                f"{gates[0]} drops pages that {self.label}.other=publish would publish: leave it out ({gates[0]}=off)"
-            )
+        for step in earlier:
+            if self.other == "publish" and isinstance(step, EarlyLanguage) and step.drops:
+                return f"{step.label} drops what {self.label}.other=publish is to publish (--set {step.label}=off leaves it out)"
         return None
 
     def check(self, page: Page) -> Drop | None:
@@ -168,6 +166,11 @@ class EarlyLanguage(_OfLanguage):
         le=1,
         description="Share of the pages to be dropped that is let through, to measure the loss.",
     )
+
+    @property
+    def drops(self) -> bool:
+        """Whether any page could be dropped."""
+        return self.languages is not None and self.min_probability > 0 and self.audit_share < 1
 
     def measure(self, page: Page) -> Mapping[str, float | None]:
         if self.languages is None:

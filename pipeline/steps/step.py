@@ -66,7 +66,7 @@ class Step(BaseModel):
         return self.name
 
     def conflict(self, earlier: Sequence[Step]) -> str | None:
-        """Why this step cannot stand behind those, None where it can."""
+        """How those work against this step, None where they do not; asked before a run."""
         return None
 
     def measure(self, page: Page) -> Mapping[str, float | None]:

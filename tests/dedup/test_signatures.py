@@ -96,6 +96,12 @@ def test_sets_and_repeats_agree_with_numpy(numbers: list[int]) -> None:
 
 
 @needs_native
+def test_few_keys_that_are_alone_seem_to_repeat() -> None:
+    keys = np.random.default_rng(0).integers(0, 1 << 63, 10_000, np.uint64)
+    assert np.count_nonzero(may_repeat(keys)) < 1_500  # one in eight at most
+
+
+@needs_native
 def test_native_and_numpy_agree_on_awkward_characters() -> None:
     draw = random.Random(0)
     awkward = [46, 44, 48, 57, 32, 0xBD, 0x2488, 0x661, 0xFDFA, 0x200B, 0x4E00, 0x301, 0xD800, 0x10FFFF, 97, 0xC9]

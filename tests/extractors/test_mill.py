@@ -134,6 +134,14 @@ class TestChoice:
         blocks, _ = read("<p>Home</p><p>News</p>")
         assert choose(blocks, np.array([0.03, 0.02])).tolist() == []
 
+    @pytest.mark.parametrize("how", ["hidden", "style='display: none'", "aria-hidden=true"])
+    def test_what_a_page_hides_counts_half(self, how, monkeypatch):
+        blocks, head = read(f"<main><p>{PARAGRAPHS['en']}</p><div {how}><p>{PARAGRAPHS['en']}</p></div></main>")
+        halved = load_model(MODEL).chances(blocks, head)
+        monkeypatch.setattr("pipeline.extractors.mill.HIDDEN_SHARE", 1.0)
+        whole = load_model(MODEL).chances(blocks, head)
+        assert (halved / whole).tolist() == [1, 0.5]
+
     def test_length_counts(self):
         blocks, _ = read(f"<p>{'long ' * 200}</p><p>short</p>")
         assert 0 in choose(blocks, np.array([0.45, 0.9]))

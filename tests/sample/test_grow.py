@@ -11,6 +11,7 @@ import pytest
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from pipeline.errors import GristmillError
+from pipeline.pool import Pool
 from pipeline.sample import grow
 from pipeline.sample.grow import MIXTURE, mixture, page
 
@@ -64,6 +65,14 @@ def test_articles_are_distinct_and_duplicates_are_not() -> None:
             assert max(jaccard(shingles(pages[number][3]), text) for text in articles.values()) > 0.8
         if kind == "exact":
             assert pages[number][3] in {pages[n][3] for n in articles}
+
+
+def test_two_processes_write_what_one_does(tmp_path: Path) -> None:
+    one = grow(60, 7, tmp_path / "one", files=3)
+    with Pool(2) as pool:
+        two = grow(60, 7, tmp_path / "two", files=3, executor=pool)
+    assert [path.name for path in one] == [path.name for path in two]
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 
 def test_a_page_is_as_large_as_pages_are() -> None:

@@ -1,6 +1,6 @@
 /* pipeline.speed._minhash: normalise, shingle, minima, band keys, repeated keys, and the overlap of sets.
  *
- * pipeline/dedup/shingles.py and signatures.py hold the twins in numpy, which say what each function means. */
+ * pipeline/dedup/shingles.py, signatures.py and rows.py hold the twins in numpy, which say what each function means. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
@@ -360,7 +360,7 @@ static PyObject *shingle_set(PyObject *self, PyObject *args)
     return result;
 }
 
-/* may_repeat(keys) -> bytes: 1 for each key that occurs more than once, and for few others
+/* may_repeat(keys) -> bytes: 1 for each key that occurs more than once, and for one in eight of the others at most
  *
  * A key has a place among eight to sixteen a key: a bit that says whether it was met, and one for twice. */
 static PyObject *may_repeat(PyObject *self, PyObject *args)
@@ -459,7 +459,7 @@ static PyMethodDef functions[] = {
     {"fold_whitespace", fold_whitespace, METH_O, "See pipeline.dedup.signatures.fold_whitespace."},
     {"band_keys", band_keys, METH_VARARGS, "See pipeline.dedup.signatures.band_keys."},
     {"shingle_set", shingle_set, METH_VARARGS, "See pipeline.dedup.shingles.shingle_set."},
-    {"may_repeat", may_repeat, METH_VARARGS, "See pipeline.dedup.rows.repeated."},
+    {"may_repeat", may_repeat, METH_VARARGS, "See pipeline.dedup.rows.may_repeat."},
     {"overlaps", overlaps, METH_VARARGS, "See pipeline.dedup.shingles.overlaps."},
     {NULL, NULL, 0, NULL},
 };

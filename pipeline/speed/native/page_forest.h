@@ -157,15 +157,16 @@ score_tile(const Forest *forest, const float *restrict x, double *restrict sum)
     }
 }
 
-/* the chance of each row of x [rows, width]; `tile` is room for width * TILE */
+/* the chance of each row of x by its first `width` numbers; rows are `stride` apart, `tile` is room for width * TILE */
 static void
-score_rows(const Forest *forest, const float *x, Py_ssize_t rows, Py_ssize_t width, float *tile, double *chance)
+score_rows(const Forest *forest, const float *x, Py_ssize_t rows, Py_ssize_t width, Py_ssize_t stride, float *tile,
+           double *chance)
 {
     for (Py_ssize_t row = 0; row < rows; row += TILE) {
         int many = rows - row < TILE ? (int)(rows - row) : TILE;
         double sum[TILE] = {0};
         for (int k = 0; k < TILE; k++) {
-            const float *from = x + (row + (k < many ? k : 0)) * width;
+            const float *from = x + (row + (k < many ? k : 0)) * stride;
             for (Py_ssize_t f = 0; f < width; f++)
                 tile[f * TILE + k] = from[f];
         }

@@ -1,6 +1,6 @@
 /* The inner loops of the learned extractor: reading a serialised tree into blocks, and scoring a forest.
 
-   C99, no dependency but Python. `pipeline/extractors/blocks.py` and `forest.py` hold the same in Python: they are
+   C99 with the vectors of GCC and clang, no dependency but Python. `pipeline/extractors/blocks.py` and `forest.py` hold the same in Python: they are
    the oracle of the tests and the fallback, and say what the numbers mean. */
 
 #define PY_SSIZE_T_CLEAN
@@ -159,7 +159,7 @@ score(PyObject *self, PyObject *args)
         found = PyBytes_FromStringAndSize(NULL, rows * (Py_ssize_t)sizeof(double));
         float *tile = malloc((size_t)width * TILE * sizeof *tile);
         if (found != NULL && tile != NULL)
-            score_rows(&forest, x.buf, rows, width, tile, (double *)PyBytes_AS_STRING(found));
+            score_rows(&forest, x.buf, rows, width, width, tile, (double *)PyBytes_AS_STRING(found));
         else if (found != NULL) {
             Py_CLEAR(found);
             PyErr_NoMemory();
@@ -272,10 +272,10 @@ chances(PyObject *self, PyObject *args)
         double *chance = found ? (double *)PyBytes_AS_STRING(found) : NULL;
         int failed = x == NULL || chance == NULL || fill_features(&page.view, x, width);
         if (!failed)
-            score_rows(&first, x, n, width, tile, chance);
+            score_rows(&first, x, n, FEATURES, width, tile, chance);
         failed = failed || fill_context(&page.view, chance, x, width);
         if (!failed)
-            score_rows(&second, x, n, width, tile, chance);
+            score_rows(&second, x, n, width, width, tile, chance);
         for (Py_ssize_t i = 0; !failed && i < n; i++)
             if (x[i * width + column] > 0)
                 chance[i] *= share;
