@@ -110,7 +110,7 @@ def run(*arguments: str) -> tuple[float, float]:
             peak = max(peak, usage.ru_maxrss / 1024)
             if pid == child and status:
                 log.seek(0)
-                raise SystemExit(f"{' '.join(command)} failed:\n{log.read()[-2000:].decode()}")
+                raise SystemExit(f"{' '.join(command)} failed:\n{log.read()[-2000:].decode(errors='replace')}")
 
 
 def _adopt_orphans() -> None:
