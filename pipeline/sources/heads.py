@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _FILEDESC = re.compile(rb"(?P<url>filedesc:[^ \r\n]*)[^\r\n]{0,8191}?(?: (?P<len
 _FIRST = re.compile(rb"(?i:WARC)/[^\r\n]{1,32}(?:\r*\n|\Z)|filedesc:[^\r\n]{0,8191}\r*\n|%b" % _ARC)
 _BLANK_LINE = re.compile(rb"\n\r*\n")
 _NEXT_WARC = re.compile(rb"\n(?=(?i:WARC)/\d{1,2}\.\d{1,2}[ \t]*\r*\n)")
-_FIELD = re.compile(r"^([^:\r\n]+):([^\r\n]*)", re.M)
 _FOLD = re.compile(r"\r*\n[ \t]+")
 _NEWLINES = re.compile(rb"[\r\n]*")
 
@@ -142,8 +142,10 @@ def _warc_head(data: bytes, closed: bool = True) -> Head:
     if "\n " in lines or "\n\t" in lines:
         lines = _FOLD.sub(" ", lines)
     fields: dict[str, str] = {}
-    for name, value in _FIELD.findall(lines):
-        fields.setdefault(name.strip().lower(), value.strip())
+    for line in lines.split("\n"):
+        name, colon, value = line.partition(":")
+        if colon and (name := _field_name(name)) and name not in fields:
+            fields[name] = value.partition("\r")[0].strip()
     return Head(
         type=fields.get("warc-type", "").lower() or "unknown",
         size=len(data),
@@ -151,6 +153,12 @@ def _warc_head(data: bytes, closed: bool = True) -> Head:
         fields=fields,
         closed=closed,
     )
+
+
+@lru_cache(256)  # the names of all records are the same
+def _field_name(written: str) -> str:
+    """In lower case; "" where this is the name of no field."""
+    return "" if "\r" in written else written.strip().lower()
 
 
 def _arc_head(line: re.Match[bytes]) -> Head:

@@ -50,6 +50,10 @@ typedef struct {
     int64_t score;
 } NameSlot;
 
+/* Behind the slots: a bit for each hash that is in them. Most tokens are in none, and these bits stay in the cache. */
+enum { KNOWN_BITS = 1 << 16, KNOWN_BYTES = KNOWN_BITS / 8 };
+#define KNOWN_PLACE(h) ((h) >> 48)
+
 /* pages.name_table(tokens, scores) -> the tokens' hashes and scores, for `verdicts`; scores are int32 */
 static PyObject *
 name_table(PyObject *self, PyObject *args)
@@ -61,10 +65,11 @@ name_table(PyObject *self, PyObject *args)
     Py_ssize_t n = PyList_GET_SIZE(tokens), slots = 64;
     while (slots < n * 2)
         slots *= 2;
-    PyObject *found = scores.len == n * 4 ? PyBytes_FromStringAndSize(NULL, slots * (Py_ssize_t)sizeof(NameSlot)) : NULL;
+    PyObject *found = scores.len == n * 4 ? PyBytes_FromStringAndSize(NULL, slots * (Py_ssize_t)sizeof(NameSlot) + KNOWN_BYTES) : NULL;
     if (found != NULL) {
         NameSlot *table = (NameSlot *)PyBytes_AS_STRING(found);
-        memset(table, 0, (size_t)slots * sizeof *table);
+        memset(table, 0, (size_t)PyBytes_GET_SIZE(found));
+        unsigned char *known = (unsigned char *)(table + slots);
         for (Py_ssize_t i = 0; i < n; i++) {
             Py_ssize_t length;
             const char *token = PyUnicode_AsUTF8AndSize(PyList_GET_ITEM(tokens, i), &length);
@@ -79,6 +84,7 @@ name_table(PyObject *self, PyObject *args)
             while (table[slot].hash)
                 slot = (slot + 1) & (size_t)(slots - 1);
             table[slot].hash = h;
+            known[KNOWN_PLACE(h) >> 3] |= (unsigned char)(1 << (KNOWN_PLACE(h) & 7));
             table[slot].score = ((const int32_t *)scores.buf)[i];
         }
     }
@@ -91,6 +97,9 @@ name_table(PyObject *self, PyObject *args)
 static int64_t
 score_of(const NameSlot *table, size_t slots, uint64_t h)
 {
+    const unsigned char *known = (const unsigned char *)(table + slots);
+    if (!(known[KNOWN_PLACE(h) >> 3] >> (KNOWN_PLACE(h) & 7) & 1))
+        return 0;
     size_t slot = h & (slots - 1);
     while (table[slot].hash && table[slot].hash != h)
         slot = (slot + 1) & (slots - 1);
@@ -188,10 +197,10 @@ verdicts(PyObject *self, PyObject *args)
     Py_buffer table;
     if (!PyArg_ParseTuple(args, "O!y*", &PyList_Type, &names, &table))
         return NULL;
-    size_t slots = (size_t)table.len / sizeof(NameSlot);
+    size_t slots = table.len < KNOWN_BYTES ? 0 : ((size_t)table.len - KNOWN_BYTES) / sizeof(NameSlot);
     Py_ssize_t n = PyList_GET_SIZE(names);
     PyObject *found = NULL;
-    if (slots < 64 || (slots & (slots - 1)) || slots * sizeof(NameSlot) != (size_t)table.len)
+    if (slots < 64 || (slots & (slots - 1)) || slots * sizeof(NameSlot) + KNOWN_BYTES != (size_t)table.len)
         PyErr_SetString(PyExc_ValueError, "no table of names");
     else
         found = PyBytes_FromStringAndSize(NULL, n * 16);
