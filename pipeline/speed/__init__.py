@@ -10,8 +10,9 @@ May be imported from here: everything below.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pipeline.speed.results import (
     BESIDE,
@@ -25,16 +26,13 @@ from pipeline.speed.results import (
     Repeats,
     WordTally,
 )
+from pipeline.speed.twin import Lexicon, Reading, c4_lines, character_marks, line_repeats, line_tally, prose_lines
 
-ACTIVE: Literal["native", "python"]
+ACTIVE: Literal["native", "python"] = "python"
 
-if TYPE_CHECKING or os.environ.get("GRISTMILL_PURE") == "1":
-    from pipeline.speed.twin import Lexicon, Reading, c4_lines, character_marks, line_repeats, line_tally, prose_lines
-
-    ACTIVE = "python"
-else:
-    try:
-        from pipeline.speed._filters import (
+if os.environ.get("GRISTMILL_PURE") != "1":
+    with contextlib.suppress(ImportError):
+        from pipeline.speed._filters import (  # type: ignore[import-not-found,no-redef]
             Lexicon,
             Reading,
             c4_lines,
@@ -45,18 +43,6 @@ else:
         )
 
         ACTIVE = "native"
-    except ImportError:
-        from pipeline.speed.twin import (
-            Lexicon,
-            Reading,
-            c4_lines,
-            character_marks,
-            line_repeats,
-            line_tally,
-            prose_lines,
-        )
-
-        ACTIVE = "python"
 
 __all__ = [
     "ACTIVE",
