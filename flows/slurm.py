@@ -60,6 +60,7 @@ def submit(
     `time`: limit of a job, HH:MM:SS. `sbatch`: more options of sbatch, e.g. {"account": "nlp"}. Raises GristmillError
     where sbatch is not there or refuses.
     """
+    recipe.check_conflicts()  # now, and not when the array is done
     work = f"{out}/run/work"
     splits = len(plan_inputs(inputs, recipe.split_mb << 20))
     logs = f"{out}/run/slurm-{digest(recipe.yaml(), list(inputs), tasks)[:8]}"

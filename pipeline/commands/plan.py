@@ -63,6 +63,7 @@ def make_plan(
     Each quantity comes as {"value", "low", "high"}: a ratio estimate over the sampled splits with a 90 % interval by
     the jackknife. Deduplication across files is not foreseen: what it removes grows with the crawl.
     """
+    recipe.check_conflicts()
     files = _files(inputs)
     chosen = sorted(random.Random(seed).sample(files, min(sample, len(files))))
     sampled = sum(split.file.size for split in plan_inputs(chosen, 1 << 62))
