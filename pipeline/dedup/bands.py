@@ -33,7 +33,7 @@ def scatter_prints(job: Job) -> Counts:
     plan = load_plan(job.scratch)
     names, buckets = _band_names(plan), plan.print_buckets
     with bucket_writer(job.scratch, job.output("prints"), PRINTS, buckets * len(names)) as writer:
-        for rows in _originals(job, plan, ["shingles", "id_high", "id_low", *names]):
+        for rows in _originals(job, plan):
             for name in names:  # the buckets of one band after those of another
                 writer.add({"print": rows[name].astype(np.uint32)}, key_bucket(rows[name], buckets), buckets)
     return {}
@@ -58,7 +58,7 @@ def scatter_bands(job: Job) -> Counts:
     names, buckets = _band_names(plan), plan.band_buckets
     shared = [_Shared(job, plan, band) for band in range(len(names))]
     with bucket_writer(job.scratch, job.output("keys"), KEYS, buckets * len(names)) as writer:
-        for rows in _originals(job, plan, ["shingles", *KEYS.names[1:], *names]):
+        for rows in _originals(job, plan):
             for name, bits in zip(names, shared, strict=True):
                 which = bits.next(rows[name])
                 part = {"key": rows[name][which], **{other: rows[other][which] for other in KEYS.names[1:]}}
@@ -87,14 +87,12 @@ class _Shared:
         return np.flatnonzero(shared)
 
 
-def _originals(job: Job, plan: Plan, columns: list[str]) -> Iterator[Rows]:
-    """The rows of a unit that have a signature and are no exact copies, some at a time.
-
-    `columns` are those of `read_signatures`; id_high, id_low and shingles are among them.
-    """
+def _originals(job: Job, plan: Plan) -> Iterator[Rows]:
+    """Band keys and what goes with them, of a unit's documents that are signed and no exact copies, some at a time."""
     files = [Outputs("copies", job.item["copies"], "gone")]
     gone = read_bucket(job.scratch, files, COPIES, job.item["unit"], len(plan.units))
     gone = take(gone, order_by(gone["id_high"], gone["id_low"]))
+    columns = ["shingles", *KEYS.names[1:], *_band_names(plan)]
     for rows in read_signatures(plan, plan.units[job.item["unit"]], columns):
         present = rows["shingles"] > 0
         present &= locate(rows["id_high"], rows["id_low"], gone["id_high"], gone["id_low"]) < 0

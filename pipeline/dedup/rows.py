@@ -59,8 +59,7 @@ def repeated(key: Array) -> Array:
     """int64: the rows whose key occurs more than once, in the order of the key."""
     some = np.flatnonzero(may_repeat(key))
     some = some[np.argsort(key[some])]
-    first = changes(key[some])
-    shared: Array = some[~(first & np.append(first[1:], True))]
+    shared: Array = some[_in_company(key[some])]
     return shared
 
 
@@ -69,10 +68,16 @@ def may_repeat(key: Array) -> Array:
     if kernels.native is not None:
         return np.frombuffer(kernels.native.may_repeat(np.ascontiguousarray(key)), bool)
     order = np.argsort(key)
-    first = changes(key[order])
     shared = np.empty(key.size, bool)
-    shared[order] = ~(first & np.append(first[1:], True))
+    shared[order] = _in_company(key[order])
     return shared
+
+
+def _in_company(key: Array) -> Array:
+    """bool [n]: which of these sorted keys occur more than once."""
+    first = changes(key)
+    alone: Array = first & np.append(first[1:], True)
+    return ~alone
 
 
 def locate(high: Array, low: Array, in_high: Array, in_low: Array) -> Array:

@@ -1,7 +1,7 @@
 /* The inner loops of the learned extractor: reading a serialised tree into blocks, and scoring a forest.
 
-   C99 with the vectors of GCC and clang, no dependency but Python. `pipeline/extractors/blocks.py` and `forest.py` hold the same in Python: they are
-   the oracle of the tests and the fallback, and say what the numbers mean. */
+   C99 with the vectors of GCC and clang, no dependency but Python. `pipeline/extractors/blocks.py` and `forest.py`
+   hold the same in Python: they are the oracle of the tests and the fallback, and say what the numbers mean. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -141,7 +141,6 @@ shares_told(PyObject *texts, PyObject *told, Py_ssize_t limit, double *share)
 
 #include "page_names.h"
 #include "page_numbers.h"
-
 #include "page_forest.h"
 
 /* pages.score(x, width, packed forest) -> the chance of each row of x, float32 [rows, width]: doubles in bytes */
